@@ -1,0 +1,1 @@
+"""The acoustic model: ONNX sessions, TDT decoding, tokens to words."""

@@ -1,0 +1,1 @@
+"""Signal processing: features and voice activity. Pure."""

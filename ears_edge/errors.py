@@ -1,0 +1,88 @@
+"""Errors: one root, one class per reaction (what the caller does next).
+
+    EarsEdgeError
+    ├── ConfigError            the user edits a key; exit status 78
+    ├── ModelError             the user fetches or repairs a model; exit status 69
+    │   ├── ModelNotFoundError
+    │   ├── ModelCorruptError
+    │   └── ModelMismatchError
+    ├── PeerProtocolError      the client's author mends the client; answered with `code`, then closed
+    │   └── AudioFormatError
+    ├── UnsupportedError       the client asks for something else; answered with `code`, stays open
+    ├── OverloadedError        the client comes back later
+    └── InferenceError         our fault; ends one session only
+"""
+
+
+class EarsEdgeError(Exception):
+    """Root. `code` is stable (both wires, metrics, tests); `str(exc)` is prose for people."""
+
+    default_code = "internal"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code or self.default_code
+
+
+class ConfigError(EarsEdgeError, ValueError):
+    """Start-up stops (exit status 78); `key` is the dotted path that the user must edit."""
+
+    default_code = "config"
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{key}: {problem}" if key else problem)
+        self.key = key
+
+
+class ModelError(EarsEdgeError):
+    """The model can't be used (exit status 69 at start)."""
+
+    default_code = "model"
+
+
+class ModelNotFoundError(ModelError, FileNotFoundError):
+    """A file of the model, or its folder, is not there."""
+
+    default_code = "model-not-found"
+
+
+class ModelCorruptError(ModelError, ValueError):
+    """A file of the model can't be read: truncated, or not what its name says."""
+
+    default_code = "model-corrupt"
+
+
+class ModelMismatchError(ModelError, ValueError):
+    """A file of the model is sound, but not of the shape this engine (or its other files) expects."""
+
+    default_code = "model-mismatch"
+
+
+class PeerProtocolError(EarsEdgeError):
+    """The client broke the protocol: answer with `code`, then close. Never logged above INFO."""
+
+    default_code = "bad-message"
+
+
+class AudioFormatError(PeerProtocolError):
+    """The client's audio can't be read as it was declared."""
+
+    default_code = "bad-audio"
+
+
+class UnsupportedError(EarsEdgeError):
+    """A sound request for something this server does not have: answer with `code`, stay open."""
+
+    default_code = "unsupported"
+
+
+class OverloadedError(EarsEdgeError):
+    """Admission refused; the client may come back later."""
+
+    default_code = "busy"
+
+
+class InferenceError(EarsEdgeError):
+    """The model failed on this session's audio. Ends this session only; logged at ERROR."""
+
+    default_code = "inference"
