@@ -1,0 +1,284 @@
+"""Reading the settings: defaults < TOML file < environment < command line.
+
+An environment variable is `EARS_EDGE_SECTION__KEY`, or `EARS_EDGE_SECTION__KEY_FILE` with the path of a file
+that holds the value (for secrets). A blank variable counts as unset. Lists are separated by commas, in a file
+of the second kind also by line ends.
+"""
+
+import difflib
+import os
+import stat
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, NamedTuple, get_origin
+
+from ears_edge.config import Config
+from ears_edge.errors import ConfigError
+from ears_edge.settings_rules import contradictions, doubts, excerpt, expectation
+from ears_edge.typed import ShapeError, to_typed
+
+PREFIX: Final = "EARS_EDGE_"
+CONFIG_VARIABLE: Final = "EARS_EDGE_CONFIG"
+"""Names the TOML file, when no flag does."""
+FILE_SUFFIX: Final = "_FILE"
+SYSTEM_FILE: Final = Path("/etc/ears-edge/ears-edge.toml")
+SECRETS: Final = frozenset({"ears.listener_tokens"})
+"""Keys whose values are never shown."""
+NONE: Final[Mapping[str, str]] = types.MappingProxyType({})
+
+
+class Key(NamedTuple):
+    """One key of the settings."""
+
+    section: str
+    name: str
+    owner: type[Any]  # any of config.py's sections
+    """The section's dataclass."""
+    annotation: object
+    default: object
+
+    @property
+    def dotted(self) -> str:
+        """The name that people use: `section.key`."""
+        return f"{self.section}.{self.name}"
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return f"{PREFIX}{self.section.upper()}__{self.name.upper()}"
+
+
+def _all_keys() -> Iterator[Key]:
+    defaults = Config()
+    for section in fields(Config):
+        values = getattr(defaults, section.name)
+        annotations = typing.get_type_hints(type(values), include_extras=True)
+        for key in fields(values):
+            default = getattr(values, key.name)
+            yield Key(section.name, key.name, type(values), annotations[key.name], default)
+
+
+KEYS: Final[Mapping[str, Key]] = {key.dotted: key for key in _all_keys()}
+"""Every key, by its dotted name, in the order of config.py."""
+_VARIABLES: Final = {key.variable: key for key in KEYS.values()}
+_SECTIONS: Final = tuple(section.name for section in fields(Config))
+
+
+@dataclass(slots=True, kw_only=True)
+class Settings:
+    """The settings as read, with where each came from and all that is wrong with them."""
+
+    config: Config = field(default_factory=Config)
+    """A key with a problem keeps the value from the layer below."""
+    origins: dict[str, str] = field(default_factory=dict)
+    """Dotted key -> file, variable or `command line`; a key that is not in it has its default."""
+    problems: list[ConfigError] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    file: Path | None = None
+    """The TOML file that was read, if there was one."""
+
+    def shown(self) -> dict[str, dict[str, object]]:
+        """Section -> key -> value as plain data; secrets are replaced by how many there are."""
+        table: dict[str, dict[str, object]] = {name: {} for name in _SECTIONS}
+        for key in KEYS.values():
+            value = getattr(getattr(self.config, key.section), key.name)
+            if key.dotted in SECRETS and value:
+                value = f"<{len(value)} hidden>"
+            table[key.section][key.name] = list(value) if isinstance(value, tuple) else value
+        return table
+
+
+def load(
+    path: Path | None = None, env: Mapping[str, str] = os.environ, overrides: Mapping[str, str] = NONE
+) -> Config:
+    """As `inspect`, for callers that stop at the first problem.
+
+    Raises:
+        ConfigError: The first problem.
+    """
+    settings = inspect(path, env, overrides)
+    for problem in settings.problems:
+        raise problem
+    return settings.config
+
+
+def inspect(
+    path: Path | None = None, env: Mapping[str, str] = os.environ, overrides: Mapping[str, str] = NONE
+) -> Settings:
+    """Read all layers and report every problem; never raises for what a user wrote.
+
+    Args:
+        path: The TOML file; None means the one that `EARS_EDGE_CONFIG` names, else the first of the user's
+            and the system's that is there, else none.
+        env: The environment.
+        overrides: Dotted key -> text, from the command line.
+    """
+    settings = Settings()
+    values: dict[str, object] = {}
+    settings.file = path if path is not None else _search(env)
+    layers = (_from_file(settings.file, settings), _from_env(env, settings), _from_flags(overrides, settings))
+    for layer in layers:
+        for key, value, origin in layer:
+            try:
+                values[key.dotted] = _typed(key, value, origin)
+            except ConfigError as problem:
+                settings.problems.append(problem)
+            else:
+                settings.origins[key.dotted] = origin
+    settings.config = _assembled(values)
+    settings.problems += contradictions(settings.config)
+    settings.warnings += doubts(settings.config)
+    return settings
+
+
+class _Value(NamedTuple):
+    key: Key
+    value: object
+    origin: str
+
+
+class _Text(str):
+    """A value from the environment or the command line: numbers, booleans and lists are read from it."""
+
+    __slots__ = ()
+
+
+def _search(env: Mapping[str, str]) -> Path | None:
+    if named := env.get(CONFIG_VARIABLE, "").strip():
+        return Path(named)
+    folders = [Path(home)] if (home := env.get("XDG_CONFIG_HOME", "").strip()) else []
+    if not folders and (home := env.get("HOME", "").strip()):
+        folders.append(Path(home, ".config"))
+    candidates = [*(folder / "ears-edge" / "ears-edge.toml" for folder in folders), SYSTEM_FILE]
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def _from_file(path: Path | None, settings: Settings) -> Iterator[_Value]:
+    if path is None:
+        return
+    try:
+        with path.open("rb") as file:
+            document = tomllib.load(file)
+            readable_by_all = bool(os.fstat(file.fileno()).st_mode & stat.S_IROTH)
+    except OSError as exc:
+        settings.problems.append(
+            ConfigError("", f"can't read the settings file {path}: {exc.strerror or exc}")
+        )
+        return
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        settings.problems.append(ConfigError("", f"the settings file {path} is not valid TOML: {exc}"))
+        return
+    for section, table in document.items():
+        if section not in _SECTIONS:
+            settings.problems.append(_unknown(section, str(path), [*_SECTIONS, *KEYS], "section"))
+        elif not isinstance(table, dict):
+            settings.problems.append(
+                ConfigError(section, f"in {path}: is a section; write [{section}] above its keys")
+            )
+        else:
+            for name, value in table.items():
+                key = KEYS.get(f"{section}.{name}")
+                if key is None:
+                    settings.problems.append(_unknown(f"{section}.{name}", str(path), KEYS, "key"))
+                    continue
+                if key.dotted in SECRETS and value and readable_by_all:
+                    settings.warnings.append(_too_open(key, path))
+                yield _Value(key, value, str(path))
+
+
+def _from_env(env: Mapping[str, str], settings: Settings) -> Iterator[_Value]:
+    for variable in sorted(env):
+        if not variable.startswith(PREFIX) or variable == CONFIG_VARIABLE:
+            continue
+        text = env[variable].strip()
+        key = _VARIABLES.get(variable)
+        if key is not None:
+            if text:
+                yield _Value(key, _Text(text), variable)
+            continue
+        key = _VARIABLES.get(variable.removesuffix(FILE_SUFFIX))
+        if key is None:
+            known = [*_VARIABLES, *(f"{name}{FILE_SUFFIX}" for name in _VARIABLES)]
+            settings.problems.append(_unknown(variable, "the environment", known, "variable"))
+        elif text and env.get(key.variable, "").strip():
+            problem = f"both {key.variable} and {variable} are set; unset one of them"
+            settings.problems.append(ConfigError(key.dotted, problem))
+        elif text:
+            try:
+                yield _Value(key, _secret(key, Path(text), settings), variable)
+            except ConfigError as problem:
+                settings.problems.append(problem)
+
+
+def _from_flags(overrides: Mapping[str, str], settings: Settings) -> Iterator[_Value]:
+    for dotted, text in overrides.items():
+        key = KEYS.get(dotted)
+        if key is None:
+            settings.problems.append(_unknown(dotted, "the command line", KEYS, "key"))
+        else:
+            yield _Value(key, _Text(text.strip()), "command line")
+
+
+def _secret(key: Key, path: Path, settings: Settings) -> _Text:
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read().strip()
+            mode = os.fstat(file.fileno()).st_mode
+    except OSError as exc:
+        problem = f"can't read {path}, which {key.variable}{FILE_SUFFIX} names: {exc.strerror or exc}"
+        raise ConfigError(key.dotted, problem) from exc
+    except UnicodeDecodeError as exc:
+        problem = f"{path}, which {key.variable}{FILE_SUFFIX} names, is not text in UTF-8"
+        raise ConfigError(key.dotted, problem) from exc
+    if key.dotted in SECRETS and mode & stat.S_IROTH:
+        settings.warnings.append(_too_open(key, path))
+    return _Text(text.replace("\n", ",") if _is_list(key) else text)
+
+
+def _typed(key: Key, value: object, origin: str) -> object:
+    """Check one value.
+
+    Raises:
+        ConfigError: It is of the wrong type or out of its bounds; the value is told unless it is a secret.
+    """
+    if isinstance(value, _Text):
+        plain: object = (
+            [item for part in value.split(",") if (item := part.strip())] if _is_list(key) else str(value)
+        )
+    else:
+        plain = value
+    try:
+        section = to_typed({key.name: plain}, key.owner, from_text=isinstance(value, _Text))
+    except ShapeError as exc:
+        got = "something else" if key.dotted in SECRETS else excerpt(plain)
+        problem = f"got {got} from {origin}; expected {expectation(key.annotation)}"
+        raise ConfigError(key.dotted, problem) from exc
+    return getattr(section, key.name)
+
+
+def _assembled(values: Mapping[str, object]) -> Config:
+    sections: dict[str, dict[str, object]] = {name: {} for name in _SECTIONS}
+    for dotted, value in values.items():
+        sections[KEYS[dotted].section][KEYS[dotted].name] = value
+    return to_typed(sections, Config)
+
+
+def _unknown(name: str, source: str, known: Iterable[str], kind: str) -> ConfigError:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    if not near:
+        # `port` at the top of a file, or a right key in a wrong section
+        near = [dotted for dotted, key in KEYS.items() if key.name == name.rpartition(".")[2]][:1]
+    hint = f"; did you mean {near[0]}?" if near else "; `ears-edge config show` lists all that there are"
+    return ConfigError(name, f"no such {kind} (from {source}){hint}")
+
+
+def _too_open(key: Key, path: Path) -> str:
+    return f"{path} holds {key.dotted} and every user of this machine can read it; try: chmod 600 {path}"
+
+
+def _is_list(key: Key) -> bool:
+    return get_origin(key.annotation) is tuple

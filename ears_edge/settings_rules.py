@@ -1,0 +1,103 @@
+"""What settings have to be, one by one and together, in words for people. Pure."""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Final, Literal, get_args, get_origin
+from urllib.parse import urlsplit
+
+from ears_edge.config import Config, EarsConfig, EngineConfig, WyomingConfig
+from ears_edge.errors import ConfigError
+from ears_edge.typed import Bounds
+
+_LANGUAGE: Final = re.compile(r"[a-z]{2,3}")
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")
+_MAX_INSTANCE_NAME_BYTES: Final = 63
+"""One DNS label. Source: RFC 6763, section 4.1.1."""
+
+
+def contradictions(config: Config) -> Iterator[ConfigError]:
+    """Settings that are sound alone, but not together, or not in a way that a type can say."""
+    yield from _geometry(config.engine)
+    yield from _listening(config.wyoming, config.ears)
+    for code in config.model.languages:
+        if not _LANGUAGE.fullmatch(code):
+            problem = f"got {excerpt(code)}; expected a bare code such as 'en' or 'de'"
+            yield ConfigError("model.languages", problem)
+    for origin in config.ears.allowed_origins:
+        if not _ORIGIN.fullmatch(origin):
+            problem = f"got {excerpt(origin)}; expected scheme://host[:port], no path and no slash at the end"
+            yield ConfigError("ears.allowed_origins", problem)
+    if len(config.zeroconf.name.encode()) > _MAX_INSTANCE_NAME_BYTES:
+        problem = f"is longer than {_MAX_INSTANCE_NAME_BYTES} bytes; choose a shorter one"
+        yield ConfigError("zeroconf.name", problem)
+
+
+def doubts(config: Config) -> Iterator[str]:
+    """Settings that work, but hardly as they were meant."""
+    if config.ears.enable_listener_mode and not config.ears.listener_tokens:
+        yield "ears.enable_listener_mode is on, but ears.listener_tokens is empty: no listener can log in"
+    if config.ears.listener_tokens and not config.ears.enable_listener_mode:
+        yield "ears.listener_tokens is set, but ears.enable_listener_mode is off: they are not used"
+
+
+def expectation(annotation: object) -> str:
+    """What a key with this annotation takes, in words."""
+    if get_origin(annotation) is Annotated:
+        kind, *extras = get_args(annotation)
+        words = [expectation(kind)]
+        for bounds in extras:
+            if isinstance(bounds, Bounds):
+                words += [f"from {bounds.ge:g}"] if bounds.ge is not None else []
+                words += [f"above {bounds.gt:g}"] if bounds.gt is not None else []
+                words += [f"up to {bounds.le:.15g}"] if bounds.le is not None else []
+        return " ".join(words)
+    if get_origin(annotation) is Literal:
+        return "one of " + ", ".join(map(str, get_args(annotation)))
+    names: dict[object, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    return names.get(annotation, "a list of texts")
+
+
+def excerpt(value: object, limit: int = 60) -> str:
+    """A value as people may see it in a message: its repr, cut."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def _geometry(engine: EngineConfig) -> Iterator[ConfigError]:
+    window_s = engine.left_s + engine.chunk_s + engine.right_s
+    if window_s > engine.full_window_s:
+        yield ConfigError(
+            "engine.chunk_s",
+            f"left_s + chunk_s + right_s is {window_s:g} s, longer than full_window_s"
+            f" ({engine.full_window_s:g} s); shorten one of the three, or raise engine.full_window_s",
+        )
+
+
+def _listening(wyoming: WyomingConfig, ears: EarsConfig) -> Iterator[ConfigError]:
+    if not wyoming.enabled and not ears.enabled:
+        yield ConfigError("wyoming.enabled", "both servers are off; turn on wyoming.enabled or ears.enabled")
+    listens = _tcp_address(wyoming.uri)
+    if isinstance(listens, ConfigError):
+        yield listens
+    elif listens is not None and wyoming.enabled and ears.enabled and listens[1] == ears.port != 0:
+        wildcards = {"0.0.0.0", "::"}  # noqa: S104  # compared with, not bound
+        if listens[0] == ears.host or wildcards & {listens[0], ears.host}:
+            yield ConfigError("ears.port", f"{ears.port} is the port of wyoming.uri, too; give each its own")
+
+
+def _tcp_address(uri: str) -> tuple[str, int] | ConfigError | None:
+    """Host and port of a TCP address; None for the other transports; else an error, not raised."""
+    expected = "expected tcp://HOST:PORT, unix:///PATH or stdio://"
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname, parts.port
+    except ValueError as exc:
+        return ConfigError("wyoming.uri", f"got {excerpt(uri)} ({exc}); {expected}")
+    match parts.scheme:
+        case "tcp" if host and port is not None and not parts.path.strip("/"):
+            return host, port
+        case "unix" if not parts.netloc and parts.path.startswith("/"):
+            return None
+        case "stdio" if not parts.netloc and not parts.path:
+            return None
+    return ConfigError("wyoming.uri", f"got {excerpt(uri)}; {expected}")

@@ -1,0 +1,41 @@
+"""Plain text without a terminal; markup that does not come from us is text."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from ears_edge.terminal import Terminal, console, plain, progress
+
+
+def test_without_a_terminal_there_are_no_colours_and_no_folds(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = console()
+    terminal.say(f"[bold]{'long ' * 100}[/bold]" + plain("[red]file[/red]"))
+    captured = capsys.readouterr()
+    assert captured.err == f"{'long ' * 100}[red]file[/red]\n"
+    assert captured.out == ""
+    assert not terminal.interactive
+
+
+def test_standard_output_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    console(stderr=False).say("x")
+    assert capsys.readouterr().out == "x\n"
+
+
+def test_a_table_is_aligned_and_takes_foreign_text(capsys: pytest.CaptureFixture[str]) -> None:
+    console().table(["name", "seconds"], [["[a]", "1.5"], ["b", "10.25"]], title="times")
+    lines = [line.rstrip() for line in capsys.readouterr().err.splitlines()]
+    assert lines == ["times", "name  seconds", "[a]       1.5", "b       10.25"]
+
+
+def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("[reading]", 10.0) as update:
+        update(5.0)
+        update(10.0)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_on_a_terminal_there_are_colours() -> None:
+    stream = io.StringIO()
+    Terminal(Console(file=stream, force_terminal=True, color_system="standard")).say("[green]x[/green]")
+    assert "\x1b[32m" in stream.getvalue()
