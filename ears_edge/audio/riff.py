@@ -59,6 +59,11 @@ class RiffReader:
         """True while too few bytes have come to tell a header from sound."""
         return self._state is _State.INTRO
 
+    @property
+    def settled(self) -> bool:
+        """True once the header, if there is one, is behind: no error can come any more."""
+        return self._state in (_State.PLAIN, _State.DATA, _State.AFTER)
+
     def feed(self, piece: bytes) -> bytes:
         """Any bytes -> those of them (and of those held back before) that are sound.
 
@@ -86,7 +91,7 @@ class RiffReader:
         """
         if self.undecided:
             return self.give_up()
-        if self._state not in (_State.PLAIN, _State.DATA, _State.AFTER):
+        if not self.settled:
             raise AudioFormatError("the WAV header ends before its `data` chunk")
         return b""
 
