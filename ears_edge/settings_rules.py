@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from typing import Annotated, Final, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
+from ears_edge.addresses import MAX_INSTANCE_NAME_BYTES
 from ears_edge.config import Config, EarsConfig, EngineConfig, WyomingConfig
 from ears_edge.errors import ConfigError
 from ears_edge.typed import Bounds
 
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}")
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")
-_MAX_INSTANCE_NAME_BYTES: Final = 63
-"""One DNS label. Source: RFC 6763, section 4.1.1."""
 
 
 def contradictions(config: Config) -> Iterator[ConfigError]:
@@ -27,8 +26,8 @@ def contradictions(config: Config) -> Iterator[ConfigError]:
         if not _ORIGIN.fullmatch(origin):
             problem = f"got {excerpt(origin)}; expected scheme://host[:port], no path and no slash at the end"
             yield ConfigError("ears.allowed_origins", problem)
-    if len(config.zeroconf.name.encode()) > _MAX_INSTANCE_NAME_BYTES:
-        problem = f"is longer than {_MAX_INSTANCE_NAME_BYTES} bytes; choose a shorter one"
+    if len(config.zeroconf.name.encode()) > MAX_INSTANCE_NAME_BYTES or not config.zeroconf.name.isprintable():
+        problem = f"expected printable text of {MAX_INSTANCE_NAME_BYTES} bytes at most"
         yield ConfigError("zeroconf.name", problem)
 
 
