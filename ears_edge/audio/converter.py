@@ -5,7 +5,7 @@ import numpy as np
 from ears_edge.audio.pcm import PcmFormat, decode
 from ears_edge.audio.resample import Resampler
 from ears_edge.audio.riff import RiffReader
-from ears_edge.units import F32
+from ears_edge.units import F32, SAMPLE_RATE
 
 
 class Converter:
@@ -17,7 +17,8 @@ class Converter:
     left over there, or at the end, is dropped. Not thread-safe.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, to: int = SAMPLE_RATE) -> None:
+        self._to = to
         self._riff = RiffReader()
         self._fmt: PcmFormat | None = None
         """The format declared last."""
@@ -25,18 +26,14 @@ class Converter:
         """The format that `_resampler` and `_partial` belong to."""
         self._resampler: Resampler | None = None
         self._partial = b""
-        self._flushed = False
 
     def feed(self, pcm: bytes, fmt: PcmFormat) -> F32:
-        """One block of PCM, any length -> (N,) float32 mono at 16 kHz in about [-1, 1], any N.
+        """One block of PCM, any length -> (N,) float32 mono at 16 kHz (or `to`) in about [-1, 1], any N.
 
         Raises:
             AudioFormatError: A RIFF header in front of the stream is broken, or tells of a format that can't
                 be read. The stream is over then.
-            RuntimeError: After `flush()`.
         """
-        if self._flushed:
-            raise RuntimeError("a converter takes nothing after flush()")
         if not pcm:
             return np.zeros(0, np.float32)
         before = self._declare(fmt)
@@ -44,19 +41,22 @@ class Converter:
         return np.concatenate((before, heard)) if len(before) else heard
 
     def flush(self) -> F32:
-        """The end of the stream -> the last (N,) float32 samples.
+        """The end of the stream, or a stall -> the (N,) float32 samples that were held back.
+
+        The stream may go on after it: a partial sample frame still waits for its rest, but resampling begins
+        anew, as if there had been silence.
 
         Raises:
-            AudioFormatError: The stream ended inside its RIFF header.
-            RuntimeError: Called twice.
+            AudioFormatError: The stream is still inside its RIFF header.
         """
-        if self._flushed:
-            raise RuntimeError("a converter is flushed once")
-        self._flushed = True
         rest = self._riff.finish()
         if self._fmt is None:
             return np.zeros(0, np.float32)
-        return np.concatenate((self._hear(rest, self._fmt), self._end_run()))
+        heard = self._hear(rest, self._fmt)
+        if self._resampler is None:
+            return heard
+        resampler, self._resampler = self._resampler, None
+        return np.concatenate((heard, resampler.flush()))
 
     def _declare(self, fmt: PcmFormat) -> F32:
         """Note the block's format. If it has changed before a header was told from sound, there is none."""
@@ -70,8 +70,9 @@ class Converter:
             return np.zeros(0, np.float32)
         fmt = self._riff.fmt or declared
         before = np.zeros(0, np.float32) if fmt == self._heard else self._end_run()
+        self._heard = fmt
         if self._resampler is None:
-            self._heard, self._resampler = fmt, Resampler(fmt.rate)
+            self._resampler = Resampler(fmt.rate, self._to)
         pcm = self._partial + sound if self._partial else sound
         whole = len(pcm) - len(pcm) % fmt.frame_bytes
         self._partial = pcm[whole:]

@@ -70,6 +70,10 @@ class PcmFormat:
         """Bytes of one sample frame, that is one sample of every channel."""
         return self.width * self.channels
 
+    def seconds(self, size: int) -> float:
+        """How long `size` bytes last."""
+        return size / (self.frame_bytes * self.rate)
+
     def block_bytes(self, seconds: float) -> int:
         """Bytes of about `seconds` of audio: whole sample frames, at least one."""
         return max(1, round(seconds * self.rate)) * self.frame_bytes

@@ -113,10 +113,38 @@ def test_a_broken_header_is_an_error() -> None:
         convert((wav(noise(10), S16).replace(struct.pack("<H", 1), struct.pack("<H", 0x31), 1), S16))
 
 
-def test_a_flushed_converter_takes_nothing_more() -> None:
+def test_a_flushed_converter_goes_on_as_if_there_had_been_silence() -> None:
+    first, second = noise(4_801, 2), noise(500, 2)
     converter = Converter()
-    converter.flush()
-    with pytest.raises(RuntimeError):
-        converter.feed(noise(1), S16)
-    with pytest.raises(RuntimeError):
-        converter.flush()
+    heard = [
+        converter.feed(first, STEREO),
+        converter.flush(),
+        converter.flush(),
+        converter.feed(second, STEREO),
+    ]
+    parts = np.concatenate((convert((first, STEREO)), convert((second, STEREO))))
+    np.testing.assert_array_equal(np.concatenate([*heard, converter.flush()]), parts)
+
+
+def test_a_flush_does_not_lose_the_place_inside_a_sample_frame() -> None:
+    pcm = noise(100)
+    converter = Converter()
+    heard = [
+        converter.feed(pcm[:101], S16),
+        converter.flush(),
+        converter.feed(pcm[101:], S16),
+        converter.flush(),
+    ]
+    np.testing.assert_array_equal(np.concatenate(heard), convert((pcm, S16)))
+
+
+def test_a_flush_settles_that_a_short_beginning_is_sound() -> None:
+    converter = Converter()
+    assert len(converter.feed(b"RIFF", S16)) == 0
+    assert len(converter.flush()) == 2
+    assert len(converter.feed(wav(noise(10), S16), S16)) == 22 + 10
+
+
+def test_another_rate_than_16_khz_may_be_asked_for() -> None:
+    converter = Converter(24_000)
+    assert len(converter.feed(noise(1_600), S16)) + len(converter.flush()) == 2_400

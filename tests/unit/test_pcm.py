@@ -101,6 +101,7 @@ def test_block_bytes_are_whole_frames_and_never_none() -> None:
     fmt = PcmFormat(44_100, 3, 2)
     assert fmt.block_bytes(0.1) == 4_410 * 6
     assert fmt.block_bytes(0) == 6
+    assert fmt.seconds(4_410 * 6) == 0.1
 
 
 def test_sixteen_bits_survive_the_way_there_and_back() -> None:
