@@ -1,0 +1,129 @@
+"""Where the Wyoming server listens: the URI's meaning, and Unix sockets that others may have left behind."""
+
+import contextlib
+import socket
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
+
+from ears_edge.errors import ConfigError
+
+KEY: Final = "wyoming.uri"
+SOCKET_MODE: Final = 0o660
+"""Owner and group may connect."""
+PROBE_S: Final = 2.0
+"""A live server takes a connection well within this."""
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """`tcp://HOST:PORT`."""
+
+    host: str
+    port: int
+    """0 for any free one."""
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"tcp://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """`unix:///PATH`."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"unix://{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class StdioAddress:
+    """`stdio://`: one connection over standard input and output."""
+
+    def __str__(self) -> str:
+        return "stdio://"
+
+
+Address: TypeAlias = TcpAddress | UnixAddress | StdioAddress
+
+
+def parse(uri: str) -> Address:
+    """The URI of the settings -> an address.
+
+    Raises:
+        ConfigError: It is none of `tcp://HOST:PORT`, `unix:///PATH` and `stdio://`.
+    """
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname, parts.port
+    except ValueError as exc:
+        raise ConfigError(KEY, f"{uri!r} can't be read: {exc}") from exc
+    match parts.scheme:
+        case "tcp" if host and port is not None and parts.path in {"", "/"}:
+            return TcpAddress(host, port)
+        case "unix" if not parts.netloc and parts.path.startswith("/"):
+            return UnixAddress(Path(parts.path))
+        case "stdio" if not parts.netloc and not parts.path:
+            return StdioAddress()
+        case _:
+            raise ConfigError(KEY, f"{uri!r} is none of tcp://HOST:PORT, unix:///PATH and stdio://")
+
+
+def bind(path: Path) -> socket.socket:
+    """A Unix socket bound to `path`, not yet listening. What a dead server left there is replaced. Blocks.
+
+    Raises:
+        ConfigError: A live server listens there, something else is there, or the path can't be used.
+    """
+    taken = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _make_way(path)
+        taken.bind(str(path))
+        # Nobody can connect before it listens, so there is no moment at which others may.
+        path.chmod(SOCKET_MODE)
+    except OSError as exc:
+        taken.close()
+        raise ConfigError(KEY, f"can't listen on {path}: {exc.strerror or exc}") from exc
+    except ConfigError:
+        taken.close()
+        raise
+    return taken
+
+
+def inode(path: Path) -> tuple[int, int] | None:
+    """What tells the socket file from one that another server has put in its place. Blocks."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def remove(path: Path, ours: tuple[int, int] | None) -> None:
+    """Remove our socket file, if it is still ours. Blocks."""
+    if ours is not None and inode(path) == ours:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _make_way(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConfigError(KEY, f"{path} is there already, and is not a socket; remove it or choose another")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(PROBE_S)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except TimeoutError:
+            pass
+    raise ConfigError(KEY, f"another server listens on {path}; stop it or choose another path")
