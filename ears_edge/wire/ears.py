@@ -14,7 +14,7 @@ import numpy as np
 
 from ears_edge.audio.pcm import PcmFormat
 from ears_edge.errors import PeerProtocolError
-from ears_edge.events import Event, FinalText, FinalWords, Language, PartialText, Pause, Segment, Word, join
+from ears_edge.events import Event, FinalText, FinalWords, Language, Pause, Segment, Word, join
 from ears_edge.typed import Bounds, ShapeError, parse_json_object, to_json, to_typed
 from ears_edge.units import seconds
 
@@ -179,8 +179,6 @@ def encode_event(event: Event, *, timestamps: bool, vad: bool, unix_time: float)
         unix_time: Now, in seconds; what a `pause` message carries.
     """
     match event:
-        case PartialText():
-            return  # a word is final once it is sent: this protocol has no way to take one back
         case FinalWords(words):
             for word in words:
                 yield to_json({"type": "word"} | _word(word, with_end=timestamps))
