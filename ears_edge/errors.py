@@ -1,16 +1,13 @@
 """Errors: one root, one class per reaction (what the caller does next).
 
-    EarsEdgeError
-    ├── ConfigError            the user edits a key; exit status 78
-    ├── ModelError             the user fetches or repairs a model; exit status 69
-    │   ├── ModelNotFoundError
-    │   ├── ModelCorruptError
-    │   └── ModelMismatchError
-    ├── PeerProtocolError      the client's author mends the client; answered with `code`, then closed
-    │   └── AudioFormatError
-    ├── UnsupportedError       the client asks for something else; answered with `code`, stays open
-    ├── OverloadedError        the client comes back later
-    └── InferenceError         our fault; ends one session only
+* `ConfigError`: the user edits a key; exit status 78.
+* `UnavailableError`: the user frees a port, or tries again later; exit status 75.
+* `ModelError` (not found, corrupt, mismatch): the user fetches or repairs a model; exit status 69.
+* `PeerProtocolError`, `AudioFormatError` below it: the client's author mends it; answered, then closed.
+* `UnsupportedError`: the client asks for something else; answered, stays open.
+* `OverloadedError`: the client comes back later.
+* `ServerError`: the user of our own client looks after the server that was asked.
+* `InferenceError`: our fault; ends one session only.
 """
 
 
@@ -32,6 +29,12 @@ class ConfigError(EarsEdgeError, ValueError):
     def __init__(self, key: str, problem: str) -> None:
         super().__init__(f"{key}: {problem}" if key else problem)
         self.key = key
+
+
+class UnavailableError(EarsEdgeError):
+    """Something is held by another program, or does not answer: exit status 75, as later it may."""
+
+    default_code = "unavailable"
 
 
 class ModelError(EarsEdgeError):
@@ -80,6 +83,12 @@ class OverloadedError(EarsEdgeError):
     """Admission refused; the client may come back later."""
 
     default_code = "busy"
+
+
+class ServerError(EarsEdgeError):
+    """The server that our own client asked can't be reached, went away, or answered with an error (its code)."""
+
+    default_code = "server"
 
 
 class InferenceError(EarsEdgeError):

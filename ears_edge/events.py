@@ -20,13 +20,6 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
-class PartialText:
-    """The words heard after the last final one. Each PartialText replaces the one before."""
-
-    words: tuple[Word, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class FinalWords:
     """Words that are never revised, in order, following on those of the FinalWords before."""
 
@@ -90,7 +83,7 @@ class FinalText:
         return join(self.words)
 
 
-Event: TypeAlias = PartialText | FinalWords | Segment | Pause | Language | FinalText
+Event: TypeAlias = FinalWords | Segment | Pause | Language | FinalText
 
 
 def join(words: Iterable[Word]) -> str:
