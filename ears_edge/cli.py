@@ -1,0 +1,226 @@
+"""The command line: flags in, one call of the part that does the work, exit statuses out.
+
+Exit statuses: 0 done, 1 failed, 2 wrong usage, 69 the model can't be used, 75 a port or the PID file is
+taken, 78 the settings have mistakes. Source: sysexits.h. The only module that imports click.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeVar
+
+import click
+
+from ears_edge import __version__, settings
+from ears_edge.config import Config
+from ears_edge.errors import ConfigError, EarsEdgeError, ModelError, UnavailableError
+from ears_edge.typed import to_json
+
+OK: Final = 0
+FAILED: Final = 1
+MODEL: Final = 69
+UNAVAILABLE: Final = 75
+CONFIG: Final = 78
+INTERRUPTED: Final = 130
+"""As if SIGINT had ended us."""
+PIPE_CLOSED: Final = 141
+"""As if SIGPIPE had ended us."""
+
+Command: TypeAlias = Callable[..., Any]  # click's decorators take functions of any parameters
+C = TypeVar("C", bound=Command)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; what a user did wrong costs one line on standard error, never a traceback."""
+    try:
+        outcome = cli.main(list(argv) if argv is not None else None, "ears-edge", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except EarsEdgeError as exc:
+        _complain(str(exc))
+        return _status(exc)
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes once more at exit; there, nobody could catch it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    return outcome if isinstance(outcome, int) else OK
+
+
+def _status(exc: EarsEdgeError) -> int:
+    match exc:
+        case ConfigError():
+            return CONFIG
+        case UnavailableError():
+            return UNAVAILABLE
+        case ModelError():
+            return MODEL
+        case _:
+            return FAILED
+
+
+def _complain(text: str) -> None:
+    click.echo(f"ears-edge: {text}", err=True)
+
+
+def _with_settings(command: C) -> C:
+    """Flags of every command that reads the settings."""
+    command = click.option(
+        "--set",
+        "sets",
+        multiple=True,
+        metavar="SECTION.KEY=VALUE",
+        help="Set any key; wins over file and environment.",
+    )(command)
+    return click.option(
+        "--config",
+        "file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Settings file; else EARS_EDGE_CONFIG, the user's, or the system's.",
+    )(command)
+
+
+def _read(file: Path | None, sets: Sequence[str], **flags: str | None) -> settings.Settings:
+    """Read the settings; a flag's name is its key, with `__` for the dot."""
+    overrides = {name.replace("__", "."): text for name, text in flags.items() if text is not None}
+    for text in sets:
+        key, equals, value = text.partition("=")
+        if not equals or "." not in key:
+            raise click.BadParameter(f"{text!r} is not SECTION.KEY=VALUE", param_hint="--set")
+        overrides[key.strip()] = value
+    return settings.inspect(file, os.environ, overrides)
+
+
+def _valid(found: settings.Settings) -> Config:
+    """The settings, once their problems and warnings have been told.
+
+    Raises:
+        SystemExit: There are problems.
+    """
+    _tell(found)
+    if found.problems:
+        raise click.exceptions.Exit(CONFIG)
+    return found.config
+
+
+def _tell(found: settings.Settings) -> None:
+    for problem in found.problems:
+        _complain(str(problem))
+    for warning in found.warnings:
+        _complain(f"warning: {warning}")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="ears-edge %(version)s")
+def cli() -> None:
+    """Speech to text for the LAN: a daemon for Wyoming and eaRS clients, and its tools."""
+
+
+@cli.command()
+@_with_settings
+@click.option("--wyoming-uri", metavar="URI", help="tcp://HOST:PORT, unix:///PATH or stdio://.")
+@click.option("--ears-host", metavar="HOST", help="Address of the eaRS server.")
+@click.option("--ears-port", metavar="PORT", help="Port of the eaRS server.")
+@click.option("--model", metavar="NAME", help="`embedded`, or a folder in the onnx-asr layout.")
+@click.option("--threads", metavar="N", help="CPU threads of one encoder run; 0: one for each core.")
+@click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
+@click.option("--no-zeroconf", is_flag=True, help="Do not announce the servers on the network.")
+def serve(  # noqa: PLR0917  # click calls it by keywords
+    file: Path | None,
+    sets: tuple[str, ...],
+    wyoming_uri: str | None,
+    ears_host: str | None,
+    ears_port: str | None,
+    model: str | None,
+    threads: str | None,
+    log_level: str | None,
+    no_zeroconf: bool,  # noqa: FBT001  # as above
+) -> int:
+    """Run the daemon until SIGTERM or Ctrl-C."""
+    found = _read(
+        file,
+        sets,
+        wyoming__uri=wyoming_uri,
+        ears__host=ears_host,
+        ears__port=ears_port,
+        model__name=model,
+        model__threads=threads,
+        log__level=log_level,
+        zeroconf__enabled="false" if no_zeroconf else None,
+    )
+    config = _valid(found)
+    from ears_edge import daemon  # noqa: PLC0415  # heavy, and of no use to the other commands
+
+    return daemon.run(config)
+
+
+@cli.command()
+@_with_settings
+@click.option("--timeout", "timeout_s", type=click.FloatRange(0.1, 600), default=5.0, show_default=True)
+def health(file: Path | None, sets: tuple[str, ...], timeout_s: float) -> int:
+    """Ask the daemon with these settings whether it is well: exit status 0, else 1."""
+    config = _valid(_read(file, sets))
+    from ears_edge import health as asking  # noqa: PLC0415  # of no use to the other commands
+
+    try:
+        click.echo(asking.check(config, timeout_s))
+    except UnavailableError as exc:
+        _complain(str(exc))
+        return FAILED
+    return OK
+
+
+@cli.command()
+def token() -> None:
+    """Print a new token for eaRS listeners."""
+    from ears_edge.tokens import new_token  # noqa: PLC0415  # of no use to the other commands
+
+    click.echo(new_token())
+
+
+@cli.group("config")
+def config_group() -> None:
+    """Look at the settings."""
+
+
+@config_group.command("check")
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+def config_check(file: Path | None) -> int:
+    """Find mistakes in FILE (or the file in use) and the environment: exit status 0 or 78."""
+    found = _read(file, ())
+    _tell(found)
+    if found.problems:
+        return CONFIG
+    click.echo(f"{found.file or 'no settings file: the defaults and the environment'}: all is well")
+    return OK
+
+
+@config_group.command("show")
+@_with_settings
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def config_show(file: Path | None, sets: tuple[str, ...], as_json: bool) -> int:  # noqa: FBT001  # click's
+    """Print every setting in effect and where it comes from; secrets stay hidden."""
+    found = _read(file, sets)
+    _valid(found)
+    shown = found.shown()
+    if as_json:
+        values = {
+            section: {
+                key: {"value": value, "from": found.origins.get(f"{section}.{key}", "default")}
+                for key, value in table.items()
+            }
+            for section, table in shown.items()
+        }
+        click.echo(to_json({"file": str(found.file) if found.file else None, "settings": values}))
+        return OK
+    for number, (section, table) in enumerate(shown.items()):
+        click.echo(f"{'' if number == 0 else chr(10)}[{section}]")
+        for key, value in table.items():
+            origin = found.origins.get(f"{section}.{key}")
+            click.echo(f"{key} = {to_json(value)}{f'  # {origin}' if origin else ''}")
+    return OK

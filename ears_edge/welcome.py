@@ -1,0 +1,75 @@
+"""What is said at start: what listens where, which model serves, and what to try next."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ears_edge.addresses import Interface, reachable
+from ears_edge.models.folder import EMBEDDED, ModelInfo
+
+Scheme = Literal["tcp", "ws"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """One server, as people need to know it."""
+
+    name: str
+    scheme: Scheme | None
+    """None for a transport without address and port."""
+    bound: tuple[str, ...] = ()
+    port: int = 0
+    uri: str = ""
+    """Where it listens if it has no scheme."""
+
+    def uris(self, interfaces: Iterable[Interface]) -> list[str]:
+        """The addresses under which clients reach it, the one of this machine only if there is no other."""
+        if self.scheme is None:
+            return [self.uri]
+        return [_uri(self.scheme, address, self.port) for address in reachable(interfaces, self.bound)]
+
+    def local_uri(self) -> str:
+        """The address for a client on this machine."""
+        if self.scheme is None:
+            return self.uri
+        host = self.bound[0] if self.bound else "127.0.0.1"
+        return _uri(self.scheme, {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), self.port)  # noqa: S104  # read
+
+
+def lines(
+    version: str,
+    *,
+    model: ModelInfo,
+    wanted: str,
+    servers: Sequence[Listening],
+    interfaces: Sequence[Interface],
+    instance: str | None,
+) -> list[tuple[str, str]]:
+    """Pairs of a short label (may be empty: goes on) and a text.
+
+    Args:
+        version: Ours.
+        model: What serves.
+        wanted: `model.name` of the settings.
+        servers: What listens.
+        interfaces: What this machine has.
+        instance: The name that clients find by zeroconf; None if it is off.
+    """
+    languages = ", ".join(model.languages) or "not told by the model"
+    text = [("", f"ears_edge {version}"), ("model", f"{model.name} (languages: {languages})")]
+    if wanted == EMBEDDED:
+        text.append(("", "the small model of the package: fit for a trial with short, clear commands;"))
+        text.append(("", "for daily use set model.name to the folder of a larger one"))
+    for server in servers:
+        uris = server.uris(interfaces) or ["this machine has no address yet"]
+        text += [(server.name if index == 0 else "", uri) for index, uri in enumerate(uris)]
+    text.append(("zeroconf", f"found on the network as “{instance}”" if instance else "off"))
+    usable = next((server for server in servers if server.scheme), None)
+    if usable:
+        text.append(("try", f"ears-edge transcribe --server {usable.local_uri()} FILE"))
+    return text
+
+
+def _uri(scheme: Scheme, address: str, port: int) -> str:
+    host = f"[{address}]" if ":" in address else address
+    return f"{scheme}://{host}:{port}"
