@@ -153,6 +153,10 @@ class _WavPipe:
 
 @contextmanager
 def _from_pipe(name: str, pipe: BinaryIO) -> Iterator[AudioSource]:
+    if pipe.isatty():
+        raise AudioFormatError(
+            f"{name} is a terminal; pipe audio into it, or name a file", code="file-unreadable"
+        )
     reader = RiffReader()
     sound = b""
     try:

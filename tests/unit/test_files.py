@@ -201,6 +201,16 @@ def test_standard_input_that_is_no_audio_is_an_error() -> None:
         assert str(error).startswith("standard input: ")
 
 
+def test_a_terminal_is_not_waited_for() -> None:
+    class Terminal(io.BytesIO):
+        def isatty(self) -> bool:
+            return True
+
+    with pytest.raises(AudioFormatError, match="is a terminal") as caught, open_audio("-", stdin=Terminal()):
+        pass
+    assert caught.value.code == "file-unreadable"
+
+
 def test_a_pipe_is_not_read_without_end() -> None:
     class Endless(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
