@@ -72,6 +72,7 @@ class ActiveRole(Role[Outcome]):
         self._audio_came = False
         self._finishing = False
         self._client_gone = False
+        self._broken: Ending | None = None
         self._stall_at: float | None = None
 
     async def run(self, first: str | bytes) -> Outcome:
@@ -86,9 +87,15 @@ class ActiveRole(Role[Outcome]):
                 reader.cancel()
                 await asyncio.wait({reader})
                 if isinstance(outcome, Ending):
-                    await self._wind_up(outcome)
+                    if outcome.orderly:
+                        await self._wind_up()
+                    outcome = self._broken or outcome
                 if self._relay is not None:
                     self._relay.cancel()
+                if self._stream is not None:
+                    await self._stream.close()
+                if isinstance(outcome, Ending) and outcome.notice is not None:
+                    await self._tell(outcome.notice)
         finally:
             self._registry.remove(self._stream_id)
             if self._stream is not None:
@@ -263,18 +270,15 @@ class ActiveRole(Role[Outcome]):
         self._finishing = False
         return True
 
-    async def _wind_up(self, ending: Ending) -> None:
-        """Do what an ending still asks for. A final that nobody will read is not made."""
-        if ending.orderly:
-            reading = self._tasks.create_task(self._peer.discard())
-            finishing = self._tasks.create_task(self._send_final())
-            await asyncio.wait({reading, finishing}, return_when=asyncio.FIRST_COMPLETED)
-            if not finishing.done() and not self._registry.is_heard(self._stream_id):
-                finishing.cancel()
-            await asyncio.wait({finishing})
-            reading.cancel()
-        if ending.notice is not None:
-            await self._tell(ending.notice)
+    async def _wind_up(self) -> None:
+        """Send the final, if anyone is left who may read it. What the client still sends is dropped."""
+        reading = self._tasks.create_task(self._peer.discard())
+        finishing = self._tasks.create_task(self._send_final())
+        await asyncio.wait({reading, finishing}, return_when=asyncio.FIRST_COMPLETED)
+        if not finishing.done() and not self._registry.is_heard(self._stream_id):
+            finishing.cancel()
+        await asyncio.wait({finishing})
+        reading.cancel()
 
     async def _send_final(self) -> None:
         if not await self._finish_stream():
@@ -299,17 +303,20 @@ class ActiveRole(Role[Outcome]):
         self.end(Ending(GONE, orderly=self._registry.is_heard(self._stream_id)))
 
     def _fail(self, exc: EarsEdgeError) -> None:
-        """The stream can't go on, or could not begin."""
+        """The stream can't go on, or could not begin. Whoever meets it first tells it, also after a stop."""
+        if self._broken is not None:
+            return
         if isinstance(exc, OverloadedError):
             self._counters.refused_busy += 1
             self._log.info("refused: %s", exc)
-            self.end(Ending(TRY_LATER, "busy", notice=ears.error(BUSY, exc.code)))
+            self._broken = Ending(TRY_LATER, "busy", notice=ears.error(BUSY, exc.code))
         elif isinstance(exc, PeerProtocolError):
             self._log.info("%s (%s)", exc, exc.code)
-            self.end(Ending(POLICY, exc.code, notice=ears.error(str(exc), exc.code)))
+            self._broken = Ending(POLICY, exc.code, notice=ears.error(str(exc), exc.code))
         else:
             self._log.error("the session broke: %s (%s)", exc, exc.code)
-            self.end(Ending(INTERNAL, exc.code, notice=ears.error("internal server error", exc.code)))
+            self._broken = Ending(INTERNAL, exc.code, notice=ears.error("internal server error", exc.code))
+        self.end(self._broken)
 
 
 async def _until_cancelled() -> NoReturn:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
 CLOSE_TIMEOUT_S: Final = 5.0
 """A client that does not answer a Close for this long loses its TCP connection."""
@@ -103,6 +104,8 @@ class Peer:
         Raises:
             PeerGoneError: The client is gone, or has taken nothing for the send timeout and was dropped.
         """
+        if self._connection.state is not State.OPEN:
+            raise PeerGoneError("it is closing")  # `websockets` would wait until it has closed
         try:
             async with asyncio.timeout(self._send_timeout_s):
                 await self._connection.send(text)

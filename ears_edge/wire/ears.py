@@ -100,7 +100,7 @@ class ListStreams:
 class Subscribe:
     """A listener asks for one stream's messages."""
 
-    stream_id: Annotated[int, Bounds(ge=0)]
+    stream_id: Annotated[int, Bounds(ge=0, le=2**63 - 1)]
 
 
 ListenerCommand: TypeAlias = Authenticate | ListStreams | Subscribe

@@ -3,12 +3,13 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from ears_edge.audio.pcm import PcmFormat
 from ears_edge.config import EarsConfig
@@ -74,6 +75,9 @@ class FakeStream:
         if not self.finished:
             self.finished = True
             await self._engine.last_decode.wait()
+            if self._engine.failure is not None:
+                await self._events.put(None)
+                return
             await self._settle()
             await self.end()
 
@@ -190,9 +194,12 @@ async def ask(client: ClientConnection, text: str | bytes) -> Message:
 
 
 async def everything(client: ClientConnection) -> list[Message]:
-    """All messages up to the Close."""
-    async with asyncio.timeout(PATIENCE_S):
-        return [json.loads(message) async for message in client]
+    """All messages up to the Close, whatever its code."""
+    messages = []
+    with suppress(ConnectionClosed):
+        while True:
+            messages.append(await receive(client))
+    return messages
 
 
 async def until(client: ClientConnection, kind: str) -> list[Message]:

@@ -48,7 +48,7 @@ def test_stop_has_many_forms(text: str) -> None:
         ('{"type":"authenticate","token":"t\\u00f6k"}', ears.Authenticate("tök")),
         ('{"type":"liststreams"}', ears.ListStreams()),
         ('{"type":"subscribe","stream_id":7}', ears.Subscribe(7)),
-        ('{"stream_id":18446744073709551615,"type":"subscribe"}', ears.Subscribe(2**64 - 1)),
+        ('{"stream_id":9223372036854775807,"type":"subscribe"}', ears.Subscribe(2**63 - 1)),
     ],
 )
 def test_commands_are_read(text: str, command: ears.Command) -> None:
@@ -93,6 +93,11 @@ def test_commands_are_read(text: str, command: ears.Command) -> None:
             '{"type":"subscribe","stream_id":-1}',
             "bad-message",
             "bad-message: subscribe: Expected `int` >= 0 - at `$.stream_id`",
+        ),
+        (
+            '{"type":"subscribe","stream_id":' + "9" * 4_000 + "}",
+            "bad-message",
+            "bad-message: subscribe: Expected `int` <= 9223372036854775807 - at `$.stream_id`",
         ),
         (
             '{"type":"subscribe","stream_id":1.5}',
