@@ -1,7 +1,7 @@
 """The audio that is measured with: files and what is said in them, or a voice that never was."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,7 +34,18 @@ class Clip:
     @property
     def seconds(self) -> float:
         """How long it lasts."""
-        return len(self.pcm) / self.fmt.frame_bytes / self.fmt.rate
+        return self.fmt.seconds(len(self.pcm))
+
+    def blocks(self, seconds: float) -> Iterator[bytes]:
+        """The audio in blocks of whole sample frames, about so many seconds each."""
+        size = self.fmt.block_bytes(seconds)
+        for begin in range(0, len(self.pcm), size):
+            yield self.pcm[begin : begin + size]
+
+
+def references(clips: Sequence[Clip]) -> dict[str, str]:
+    """What is said, by the clip's name, where that is known."""
+    return {clip.name: clip.reference for clip in clips if clip.reference is not None}
 
 
 def load(files: Sequence[str]) -> list[Clip]:

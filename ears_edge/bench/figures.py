@@ -9,6 +9,18 @@ from ears_edge.wer import WordErrors, compare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a target is measured."""
+
+    sessions: int = 1
+    """At once."""
+    repeat: int = 1
+    """How often each session hears each clip."""
+    live: bool = False
+    """The audio is given at the pace of speech."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One clip, heard once. All times are wall-clock seconds."""
 

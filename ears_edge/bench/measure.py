@@ -2,36 +2,50 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from ears_edge.audio.pcm import PcmFormat
 from ears_edge.bench.clips import Clip
-from ears_edge.bench.figures import Run
+from ears_edge.bench.figures import Plan, Run
+from ears_edge.clients.exchange import Pace, fast
 from ears_edge.errors import EarsEdgeError
-from ears_edge.events import Event, FinalText, FinalWords
-from ears_edge.units import SAMPLE_RATE
-
-BLOCK_S: Final = 0.1
-"""Audio given at once; clients send between 10 and 100 ms."""
+from ears_edge.units import SAMPLE_RATE, Samples
 
 LIMIT_REACHED: Final = "limit-reached"
 """Code of a run that was ended before it had heard all of the clip."""
+_ALL_S: Final = 0.01
+"""Audio that may be missing at a clip's end: a format is changed in whole samples."""
 
-Heard = Callable[[Event], None]
+
+class Answer(NamedTuple):
+    """What a target heard in a clip."""
+
+    text: str
+    ends: Sequence[Samples] | None
+    """Where each word ends, from the start of the clip; None if the target does not tell."""
+
+
+class Ear(Protocol):
+    """Told by a target what happens, at the moment it does."""
+
+    def sent(self, seconds: float) -> None:
+        """So much of the clip has been taken by now."""
+        ...
+
+    def said(self, words: int) -> None:
+        """So many more words have come, and will not be revised."""
+        ...
 
 
 class Target(Protocol):
     """What is measured."""
 
-    async def hear(self, blocks: AsyncIterator[bytes], fmt: PcmFormat, *, live: bool, heard: Heard) -> None:
-        """Transcribe one stream: take all `blocks`, call `heard` for each event as it arrives.
-
-        Returns after FinalText was heard. `live` asks for words while the audio comes.
+    async def hear(self, clip: Clip, pace: Pace, ear: Ear) -> Answer:
+        """Transcribe one clip; ask `pace` before each block of it is given.
 
         Raises:
-            EarsEdgeError: The stream failed.
+            EarsEdgeError: It failed.
         """
         ...
 
@@ -49,112 +63,93 @@ class Clock:
 class _Watch:
     """Notes when things happen in one run."""
 
-    clip: Clip
-    live: bool
     clock: Clock
     start: float = field(init=False)
-    audio_end: float | None = None
-    final: float | None = None
-    text: str = ""
-    first_word: float | None = None
-    lags: list[float] = field(default_factory=list)
+    audio_end: float = field(init=False)
+    sent_s: float = 0.0
+    words: list[float] = field(default_factory=list)
+    """When each word came."""
 
     def __post_init__(self) -> None:
-        self.start = self.clock.now()
+        self.start = self.audio_end = self.clock.now()
 
-    async def blocks(self) -> AsyncIterator[bytes]:
-        """The clip's audio; live, a block comes when its last sample has been spoken."""
-        size = self.clip.fmt.block_bytes(BLOCK_S)
-        for begin in range(0, len(self.clip.pcm), size):
-            block = self.clip.pcm[begin : begin + size]
-            if self.live:
-                await self.clock.sleep(max(0.0, self._spoken(begin + len(block)) - self.clock.now()))
-            yield block
-        # Live, the audio ends when the speaker does: a target that takes it late is not excused.
-        self.audio_end = self._spoken(len(self.clip.pcm)) if self.live else self.clock.now()
+    def sent(self, seconds: float) -> None:
+        """See `Ear`."""
+        self.sent_s, self.audio_end = seconds, self.clock.now()
 
-    def heard(self, event: Event) -> None:
-        """Take the time of an event."""
-        now = self.clock.now()
-        match event:
-            case FinalWords(words) if words:
-                if self.first_word is None:
-                    self.first_word = now
-                self.lags += [now - self.start - word.end / SAMPLE_RATE for word in words]
-            case FinalText():
-                self.final, self.text = now, event.text
+    def said(self, words: int) -> None:
+        """See `Ear`."""
+        self.words += [self.clock.now()] * words
 
-    def run(self) -> Run:
-        """What was noted, once the final text has come."""
-        if self.final is None:
-            raise RuntimeError("the target returned without a final text")
-        if self.audio_end is None:
-            return self.failed(LIMIT_REACHED)
-        return Run(
-            name=self.clip.name,
-            audio_s=self.clip.seconds,
-            wall_s=self.final - self.start,
-            latency_s=self.final - self.audio_end,
-            first_word_s=None if self.first_word is None else self.first_word - self.start,
-            word_lags_s=tuple(self.lags),
-            text=self.text,
-        )
-
-    def failed(self, code: str) -> Run:
-        """A run that came to nothing."""
-        return Run(name=self.clip.name, audio_s=self.clip.seconds, wall_s=0.0, latency_s=0.0, error=code)
-
-    def _spoken(self, size: int) -> float:
-        """When the speaker is done with this many bytes."""
-        return self.start + size / self.clip.fmt.frame_bytes / self.clip.fmt.rate
+    async def live(self, until_s: float) -> None:
+        """A `Pace`: a block comes when its last sample has been spoken."""
+        await self.clock.sleep(max(0.0, self.start + until_s - self.clock.now()))
 
 
 async def time_run(target: Target, clip: Clip, *, live: bool, clock: Clock) -> Run:
     """Give one clip to the target and time it. A failure is a run with an error code."""
-    watch = _Watch(clip, live, clock)
+    watch = _Watch(clock)
     try:
-        await target.hear(watch.blocks(), clip.fmt, live=live, heard=watch.heard)
+        answer = await target.hear(clip, watch.live if live else fast, watch)
     except EarsEdgeError as exc:
-        return watch.failed(exc.code)
-    return watch.run()
+        return _failed(clip, exc.code)
+    final = clock.now()
+    if watch.sent_s + _ALL_S < clip.seconds:
+        return _failed(clip, LIMIT_REACHED)
+    # Live, the audio ends when the speaker does: a target that takes it late is not excused.
+    audio_end = watch.start + clip.seconds if live else watch.audio_end
+    return Run(
+        name=clip.name,
+        audio_s=clip.seconds,
+        wall_s=final - watch.start,
+        latency_s=final - audio_end,
+        first_word_s=watch.words[0] - watch.start if watch.words else None,
+        word_lags_s=tuple(
+            at - watch.start - end / SAMPLE_RATE
+            for at, end in zip(
+                watch.words, answer.ends or (), strict=False
+            )  # some may come with the final text
+        ),
+        text=answer.text,
+    )
+
+
+def _failed(clip: Clip, code: str) -> Run:
+    return Run(name=clip.name, audio_s=clip.seconds, wall_s=0.0, latency_s=0.0, error=code)
 
 
 async def measure(
-    target: Target,
-    clips: Sequence[Clip],
-    *,
-    sessions: int,
-    repeat: int,
-    live: bool,
-    clock: Clock,
-    done: Callable[[int], None],
+    target: Target, clips: Sequence[Clip], plan: Plan, *, clock: Clock, done: Callable[[int], None]
 ) -> tuple[list[Run], float]:
-    """N sessions at once, each hears all clips back to back, `repeat` times.
+    """N sessions at once, each hears all clips back to back, as often as planned.
 
-    Each session begins at another clip, so that they don't march in step.
+    Each session begins at another clip, so that they don't march in step. One run before, as fast as it goes,
+    warms up and is not counted.
 
     Args:
         target: What is measured.
         clips: At least one.
-        sessions: At once.
-        repeat: How often a session hears each clip.
-        live: At the pace of speech.
+        plan: How.
         clock: Where the time comes from.
         done: Told how many runs have ended.
 
     Returns:
         The runs, `sessions` x `repeat` of each clip, and the seconds that all of it took.
+
+    Raises:
+        EarsEdgeError: The first run failed: nothing works there. Later failures are runs with a code.
     """
+    await target.hear(clips[0], fast, _Watch(clock))
     runs: list[Run] = []
 
     async def session(number: int) -> None:
-        turn = number * len(clips) // sessions
-        for clip in (*clips[turn:], *clips[:turn]) * repeat:
-            runs.append(await time_run(target, clip, live=live, clock=clock))
+        turn = number * len(clips) // plan.sessions
+        for clip in (*clips[turn:], *clips[:turn]) * plan.repeat:
+            runs.append(await time_run(target, clip, live=plan.live, clock=clock))
             done(len(runs))
 
     start = clock.now()
     async with asyncio.TaskGroup() as tasks:
-        for number in range(sessions):
+        for number in range(plan.sessions):
             tasks.create_task(session(number))
     return runs, clock.now() - start

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ears_edge.bench.figures import Figures, Run, Spread, add_up
+from ears_edge.bench.figures import Figures, Plan, Run, Spread, add_up
 from ears_edge.terminal import Terminal, plain
 from ears_edge.typed import to_json
 from ears_edge.wer import WordErrors
@@ -14,6 +14,10 @@ SCHEMA: Final = 1
 
 _DIGITS: Final = 6
 """Decimals of a number in the JSON."""
+_NAME_COLUMNS: Final = 28
+"""With longer names the table is wider than 80 columns; their ends tell more."""
+_FAST: Final = ("audio", "RTF")
+_LIVE: Final = ("first", "lag50", "lag95")
 _WORST: Final = 3
 """Texts shown of a clip whose runs gave different ones."""
 
@@ -26,11 +30,7 @@ class Report:
     """`in-process`, or the server's URI."""
     model: str
     """The model's name; empty if the server did not tell."""
-    sessions: int
-    """At once."""
-    live: bool
-    """The audio was given at the pace of speech."""
-    repeat: int
+    plan: Plan
     wall_s: float
     """From the first run's start to the last one's end."""
     runs: Sequence[Run]
@@ -46,14 +46,14 @@ class Report:
 
     def total(self) -> Figures:
         """The figures of all runs."""
-        return add_up(self.runs, self.references, live=self.live)
+        return add_up(self.runs, self.references, live=self.plan.live)
 
     def clips(self) -> Iterator[tuple[str, Figures, list[str]]]:
         """For each clip, in the order of its first run: name, figures, the distinct texts that were heard."""
         for name in dict.fromkeys(run.name for run in self.runs):
             runs = [run for run in self.runs if run.name == name]
             texts = list(dict.fromkeys(run.text for run in runs if not run.error))
-            yield name, add_up(runs, self.references, live=self.live), texts
+            yield name, add_up(runs, self.references, live=self.plan.live), texts
 
     def failures(self) -> dict[str, int]:
         """How many runs failed, by error code."""
@@ -61,7 +61,7 @@ class Report:
         return {code: codes.count(code) for code in sorted(set(codes))}
 
 
-def as_json(report: Report) -> str:
+def json_line(report: Report) -> str:
     """One line of JSON. Times are seconds; figures that were not measured are null."""
     total = report.total()
     return to_json(
@@ -69,9 +69,9 @@ def as_json(report: Report) -> str:
             "schema": SCHEMA,
             "target": report.target,
             "model": report.model,
-            "sessions": report.sessions,
-            "live": report.live,
-            "repeat": report.repeat,
+            "sessions": report.plan.sessions,
+            "live": report.plan.live,
+            "repeat": report.plan.repeat,
             "percentiles": "nearest rank",
             "wall_s": _rounded(report.wall_s),
             "throughput": _rounded(report.throughput),
@@ -87,11 +87,10 @@ def as_json(report: Report) -> str:
 
 def show(report: Report, terminal: Terminal) -> None:
     """Print the table, a line of totals, and what the words in its head mean."""
-    live = ("first word", "lag p50", "lag p95") if report.live else ("RTF",)
-    columns = ("clip", "audio", "runs", *live, "p50", "p95", "p99", "WER")
-    rows = [_row(name, figures, live=report.live) for name, figures, _ in report.clips()]
-    rows.append(_row("all", report.total(), live=report.live))
-    pace = "at the pace of speech" if report.live else "as fast as it goes"
+    columns = ("clip", "runs", *(_LIVE if report.plan.live else _FAST), "p50", "p95", "p99", "WER")
+    rows = [_row(name, figures, live=report.plan.live) for name, figures, _ in report.clips()]
+    rows.append(_row("all", report.total(), live=report.plan.live))
+    pace = "at the pace of speech" if report.plan.live else "as fast as it goes"
     terminal.table(columns, rows, title=plain(f"{report.target}, {report.model or 'unknown model'}, {pace}"))
     terminal.say()
     for line in _notes(report):
@@ -100,8 +99,8 @@ def show(report: Report, terminal: Terminal) -> None:
 
 def _notes(report: Report) -> Iterator[str]:
     yield (
-        f"Throughput: {report.throughput:.1f} s of audio a second, {report.sessions} "
-        f"{'session' if report.sessions == 1 else 'sessions'} at once ({report.wall_s:.1f} s measured)."
+        f"Throughput: {report.throughput:.1f} s of audio a second, {report.plan.sessions} "
+        f"{'session' if report.plan.sessions == 1 else 'sessions'} at once ({report.wall_s:.1f} s measured)."
     )
     if report.peak_memory_bytes is not None:
         yield f"Peak memory: {report.peak_memory_bytes / 2**20:.0f} MiB, this whole process."
@@ -110,11 +109,11 @@ def _notes(report: Report) -> Iterator[str]:
     for name, _, texts in report.clips():
         if len(texts) > 1:
             yield f"{name} gave {len(texts)} different texts: {' / '.join(texts[:_WORST])}"
-    if report.live:
-        yield "first word: from the start of the audio; lag: from the end of a word to its arrival (ms)."
+    if report.plan.live:
+        yield "first: from the start of the audio to the first word. lag: from a word's end to its arrival."
     else:
-        yield "RTF: wall time a second of audio, median."
-    yield "p50, p95, p99: final text after the end of the audio, in ms (nearest rank)."
+        yield "RTF: wall time a second of audio, median. audio: seconds, over all runs."
+    yield "p50, p95, p99: from the end of the audio to the final text (nearest rank). All in ms."
 
 
 def _row(name: str, figures: Figures, *, live: bool) -> list[str]:
@@ -129,11 +128,11 @@ def _row(name: str, figures: Figures, *, live: bool) -> list[str]:
         ]
     else:
         factor = figures.real_time_factor
-        pace = [f"{factor.p50:.3f}" if factor else "-"]
+        pace = [f"{figures.audio_s:.1f}", f"{factor.p50:.3f}" if factor else "-"]
+    good = figures.runs - figures.failed
     return [
-        name,
-        f"{figures.audio_s:.1f}",
-        str(figures.runs - figures.failed) + (f" (+{figures.failed} failed)" if figures.failed else ""),
+        name if len(name) <= _NAME_COLUMNS else f"…{name[1 - _NAME_COLUMNS :]}",
+        f"{good}/{figures.runs}" if figures.failed else str(good),
         *pace,
         *(_ms(value) for value in ((latency.p50, latency.p95, latency.p99) if latency else (None,) * 3)),
         _wer(figures.errors),

@@ -1,16 +1,16 @@
 """Times of a run, told by a clock that only the test turns."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
 
 from ears_edge.audio.pcm import PcmFormat
 from ears_edge.bench.clips import Clip
-from ears_edge.bench.measure import Clock, Heard, measure, time_run
+from ears_edge.bench.figures import Plan
+from ears_edge.bench.measure import Answer, Clock, Ear, measure, time_run
+from ears_edge.clients.exchange import Pace
 from ears_edge.errors import OverloadedError
-from ears_edge.events import FinalText, FinalWords, Word
 from ears_edge.units import samples
 
 FORMAT = PcmFormat(1000, 2, 1)
@@ -41,24 +41,26 @@ class FakeTarget:
     block_s: float = 0.0
     final_s: float = 0.0
     busy: bool = False
-    takes: int = 1_000
+    takes_s: float = 1_000.0
     blocks: list[tuple[float, int]] = field(default_factory=list)
     """When each block came, and its size."""
 
-    async def hear(self, blocks: AsyncIterator[bytes], fmt: PcmFormat, *, live: bool, heard: Heard) -> None:
-        assert fmt == FORMAT
+    async def hear(self, clip: Clip, pace: Pace, ear: Ear) -> Answer:
         if self.busy:
             raise OverloadedError("no slot")
-        word = Word("one", samples(0.05), samples(0.1), 0.9)
-        async for block in blocks:
+        taken_s = 0.0
+        for number, block in enumerate(clip.blocks(0.1)):
+            taken_s += clip.fmt.seconds(len(block))
+            if taken_s > self.takes_s:
+                break
+            await pace(taken_s)
             self.blocks.append((self.time.now, len(block)))
             self.time.now += self.block_s
-            if live and len(self.blocks) == 2:
-                heard(FinalWords((word,)))
-            if len(self.blocks) == self.takes:
-                break
+            ear.sent(taken_s)
+            if number == 1:
+                ear.said(1)
         self.time.now += self.final_s
-        heard(FinalText((word,), samples(0.45)))
+        return Answer("one two", (samples(0.1), samples(0.4)))
 
 
 async def test_fast_the_audio_ends_when_its_last_block_was_taken() -> None:
@@ -69,7 +71,7 @@ async def test_fast_the_audio_ends_when_its_last_block_was_taken() -> None:
     assert run.audio_s == pytest.approx(0.45)
     assert run.wall_s == pytest.approx(0.25)
     assert run.latency_s == pytest.approx(0.2)
-    assert (run.name, run.text, run.error, run.first_word_s) == ("a", "one", "", None)
+    assert (run.name, run.text, run.error) == ("a", "one two", "")
 
 
 async def test_live_a_block_comes_when_it_has_been_spoken() -> None:
@@ -102,22 +104,23 @@ async def test_a_failure_is_a_run_with_a_code() -> None:
 
 async def test_a_session_that_was_ended_early_is_a_failure() -> None:
     time = Time()
-    run = await time_run(FakeTarget(time, takes=2), CLIP, live=False, clock=time.clock())
+    run = await time_run(FakeTarget(time, takes_s=0.25), CLIP, live=False, clock=time.clock())
     assert run.error == "limit-reached"
+
+
+async def test_a_first_run_warms_up_and_shows_that_the_target_works() -> None:
+    time = Time()
+    with pytest.raises(OverloadedError):
+        await measure(FakeTarget(time, busy=True), [CLIP], Plan(), clock=time.clock(), done=lambda _: None)
 
 
 async def test_every_session_hears_every_clip_as_often_as_asked() -> None:
     time = Time()
     clips = [Clip(name=name, pcm=bytes(200), fmt=FORMAT) for name in "abc"]
     ended: list[int] = []
+    target = FakeTarget(time, final_s=0.5)
     runs, wall_s = await measure(
-        FakeTarget(time, final_s=0.5),
-        clips,
-        sessions=4,
-        repeat=2,
-        live=False,
-        clock=time.clock(),
-        done=ended.append,
+        target, clips, Plan(sessions=4, repeat=2), clock=time.clock(), done=ended.append
     )
     assert sorted(run.name for run in runs) == sorted("abc" * 8)
     assert ended == list(range(1, 25))
@@ -127,17 +130,11 @@ async def test_every_session_hears_every_clip_as_often_as_asked() -> None:
 async def test_sessions_do_not_begin_with_the_same_clip() -> None:
     time = Time()
     clips = [Clip(name=name, pcm=bytes(200), fmt=FORMAT) for name in "abcd"]
-    first: list[str] = []
 
-    class Noting(FakeTarget):
-        async def hear(
-            self, blocks: AsyncIterator[bytes], fmt: PcmFormat, *, live: bool, heard: Heard
-        ) -> None:
+    class Slow(FakeTarget):
+        async def hear(self, clip: Clip, pace: Pace, ear: Ear) -> Answer:
             await asyncio.sleep(0)  # all sessions begin before one goes on
-            await super().hear(blocks, fmt, live=live, heard=heard)
+            return await super().hear(clip, pace, ear)
 
-    runs, _ = await measure(
-        Noting(time), clips, sessions=4, repeat=1, live=False, clock=time.clock(), done=lambda _: None
-    )
-    first += [run.name for run in runs[:4]]
-    assert sorted(first) == ["a", "b", "c", "d"]
+    runs, _ = await measure(Slow(time), clips, Plan(sessions=4), clock=time.clock(), done=lambda _: None)
+    assert sorted(run.name for run in runs[:4]) == ["a", "b", "c", "d"]
