@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import sys
+import socket
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
@@ -69,6 +69,7 @@ class WyomingServer:
         self._numbers = itertools.count(1)
         self._info: tuple[ModelInfo, bytes] | None = None
         self._done = asyncio.Event()
+        self._closing = False
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -94,9 +95,9 @@ class WyomingServer:
             ConfigError: The address is taken, or can't be used.
         """
         match self._address:
-            case TcpAddress(host, port):
+            case TcpAddress():
                 try:
-                    self._server = await asyncio.start_server(self._admit, host, port, limit=READ_BYTES)
+                    self._server = await self._listen(self._address)
                 except OSError as exc:
                     raise ConfigError(KEY, f"can't listen on {self._address}: {exc.strerror or exc}") from exc
                 names = [bound.getsockname()[:2] for bound in self._server.sockets]
@@ -108,7 +109,7 @@ class WyomingServer:
                 self._server = await asyncio.start_server(self._admit, sock=bound, limit=READ_BYTES)
                 self._addresses = (str(self._address),)
             case StdioAddress():
-                self._stdio = self._stdio or (sys.stdin.fileno(), sys.stdout.fileno())
+                self._stdio = self._stdio or (0, 1)
                 self._serve(await open_channel(*self._stdio, send_timeout_s=self._config.send_timeout_s))
                 self._addresses = (str(self._address),)
 
@@ -122,6 +123,7 @@ class WyomingServer:
         Args:
             grace: Seconds that utterances at hand get to be completed; then they are cut.
         """
+        self._closing = True
         if self._server is not None:
             self._server.close()
         for connection in self._connections.values():
@@ -143,9 +145,20 @@ class WyomingServer:
         self._addresses = ()
         self._done.set()
 
+    async def _listen(self, address: TcpAddress) -> asyncio.Server:
+        if address.host == "::" and socket.has_dualstack_ipv6():
+            # Every address of this machine: asyncio by itself would leave out IPv4.
+            both = socket.create_server(
+                (address.host, address.port), family=socket.AF_INET6, dualstack_ipv6=True
+            )
+            return await asyncio.start_server(self._admit, sock=both, limit=READ_BYTES)
+        return await asyncio.start_server(self._admit, address.host, address.port, limit=READ_BYTES)
+
     def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         channel = Channel(reader, writer, send_timeout_s=self._config.send_timeout_s)
-        if len(self._connections) < self._config.max_connections:
+        if self._closing:
+            channel.abort()
+        elif len(self._connections) < self._config.max_connections:
             self._serve(channel)
         elif len(self._refusals) < MAX_REFUSALS:
             refusal = asyncio.get_running_loop().create_task(self._refuse(channel), name="wyoming refusal")

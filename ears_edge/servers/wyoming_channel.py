@@ -76,12 +76,14 @@ class Channel:
 
     def abort(self) -> None:
         """Cut the connection; what was not sent is dropped."""
-        self._writer.transport.abort()
+        # The transport of a pipe that is lost already can't be aborted.
+        if not self._writer.transport.is_closing():
+            self._writer.transport.abort()
 
     async def close(self, *, linger: bool = False) -> None:
         """Close, after the client has hung up or LINGER_S if `linger`. Never raises but when cancelled."""
         try:
-            if linger and self._writer.can_write_eof():
+            if linger and self._source is None:  # pipes lose nothing
                 await self._linger()
         finally:
             # All was sent, or is not wanted any more: nothing to wait for.

@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypeAlias, assert_never
 from ears_edge.audio.pcm import PcmFormat
 from ears_edge.engine.session import SessionOptions
 from ears_edge.errors import EarsEdgeError, InferenceError
-from ears_edge.events import Event, FinalText, FinalWords, Language, PartialText, Pause, Segment, Word, join
+from ears_edge.events import Event, FinalText, FinalWords, Language, Pause, Segment, Word, join
 from ears_edge.models.folder import ModelInfo
 from ears_edge.units import seconds
 from ears_edge.wire import wyoming
@@ -109,7 +109,7 @@ class Utterance:
                 self._language = code
             case FinalText():
                 await self._conclude(event)
-            case PartialText() | Segment() | Pause():
+            case Segment() | Pause():
                 pass
             case _:
                 assert_never(event)

@@ -14,7 +14,7 @@ from wyoming.ping import Pong
 
 from ears_edge import __version__
 from ears_edge.audio.pcm import PcmFormat
-from ears_edge.errors import PeerProtocolError
+from ears_edge.errors import AudioFormatError, PeerProtocolError
 from ears_edge.models.folder import ModelInfo
 from ears_edge.typed import Bounds, ShapeError, to_typed
 from ears_edge.wire.wyoming_frames import Frame, encode
@@ -77,7 +77,10 @@ class _Audio:
         Raises:
             AudioFormatError: There is no such audio.
         """
-        return PcmFormat.wyoming(self.rate, self.width, self.channels)
+        try:
+            return PcmFormat.wyoming(self.rate, self.width, self.channels)
+        except AudioFormatError as exc:
+            raise AudioFormatError(f"This audio can't be heard: {exc}.", code=exc.code) from exc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,8 +194,9 @@ def pong(text: str | None) -> bytes:
 
 
 def error(text: str, code: str) -> bytes:
-    """`error`: prose for people, and a code for programs."""
-    return _bytes(Error(text=text, code=code))
+    """`error`: prose for people, made a sentence, and a code for programs."""
+    sentence = text[:1].upper() + text[1:].rstrip(".") + "."
+    return _bytes(Error(text=sentence, code=code))
 
 
 def _bytes(answer: Eventable) -> bytes:

@@ -157,7 +157,14 @@ class Client:
         self.abort()
 
     def abort(self) -> None:
-        self.writer.transport.abort()
+        if not self.writer.transport.is_closing():
+            self.writer.transport.abort()
+
+    def read_nothing(self) -> None:
+        """Leave all that comes where it is."""
+        transport = self.writer.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()
 
     async def send(self, *messages: bytes | Eventable) -> None:
         for message in messages:
@@ -210,7 +217,12 @@ def chunk(size: int = 320, *, rate: int = 16_000, width: int = 2, channels: int 
     return encoded(AudioChunk(rate=rate, width=width, channels=channels, audio=bytes(size)))
 
 
+def audio(pcm: bytes, step: int = 320) -> bytes:
+    """16-bit mono at 16 kHz, as chunks of `step` bytes."""
+    pieces = [pcm[start : start + step] for start in range(0, len(pcm), step)]
+    return b"".join(encoded(AudioChunk(16_000, 2, 1, piece)) for piece in pieces)
+
+
 def utterance(size: int = 640, *, language: str | None = None, step: int = 320) -> bytes:
     """One whole utterance of `size` bytes."""
-    pieces = [min(step, size - done) for done in range(0, size, step)]
-    return b"".join((encoded(Transcribe(language=language)), START, *map(chunk, pieces), STOP))
+    return encoded(Transcribe(language=language)) + START + audio(bytes(size), step) + STOP

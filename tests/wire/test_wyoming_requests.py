@@ -187,6 +187,6 @@ def test_answers_are_those_of_the_wyoming_package() -> None:
         (wyoming.transcript("grüße", "de", None), Transcript("grüße", language="de")),
         (wyoming.transcript_stop(), TranscriptStop()),
         (wyoming.pong("x"), Pong("x")),
-        (wyoming.error("why", "busy"), Error("why", "busy")),
+        (wyoming.error("no room; come back", "busy"), Error("No room; come back.", "busy")),
     ]:
         assert read(ours) == theirs.event()
