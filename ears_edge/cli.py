@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import click
 
@@ -24,8 +24,6 @@ UNAVAILABLE: Final = 75
 CONFIG: Final = 78
 INTERRUPTED: Final = 130
 """As if SIGINT had ended us."""
-PIPE_CLOSED: Final = 141
-"""As if SIGPIPE had ended us."""
 
 Command: TypeAlias = Callable[..., Any]  # click's decorators take functions of any parameters
 C = TypeVar("C", bound=Command)
@@ -45,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        # Python flushes once more at exit; there, nobody could catch it.
+        # Python flushes once more at exit; there, nobody could catch it. Elsewhere click does the same.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED
+        return FAILED
     return outcome if isinstance(outcome, int) else OK
 
 
@@ -64,7 +62,7 @@ def _status(exc: EarsEdgeError) -> int:
 
 
 def _complain(text: str) -> None:
-    click.echo(f"ears-edge: {text}", err=True)
+    click.echo(f"ears-edge: {' '.join(text.splitlines())}", err=True)
 
 
 def _with_settings(command: C) -> C:
@@ -159,7 +157,79 @@ def serve(  # noqa: PLR0917  # click calls it by keywords
     return daemon.run(config)
 
 
-@cli.command()
+@cli.command(short_help="Print what is said in audio files.")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--json", "output", flag_value="json", help="One JSON object a file, with word times.")
+@click.option("--srt", "output", flag_value="srt", help="SubRip subtitles.")
+@click.option("--vtt", "output", flag_value="vtt", help="WebVTT subtitles.")
+@click.option(
+    "--server", metavar="URI", help="Ask a server: tcp://HOST:PORT, unix:///PATH or ws://HOST:PORT."
+)
+@click.option("--live", is_flag=True, help="At the pace of speech, with words as they come.")
+@click.option("--language", metavar="CODE", help="What is spoken, such as en.")
+@click.option("--model", metavar="NAME", help="`embedded`, or a folder in the onnx-asr layout.")
+@click.option("--threads", metavar="N", help="CPU threads of one encoder run; 0: one for each core.")
+@_with_settings
+def transcribe(  # noqa: PLR0917  # click calls it by keywords
+    files: tuple[str, ...],
+    output: Literal["json", "srt", "vtt"] | None,
+    server: str | None,
+    live: bool,  # noqa: FBT001  # as above
+    language: str | None,
+    model: str | None,
+    threads: str | None,
+    file: Path | None,
+    sets: tuple[str, ...],
+) -> int:
+    """Print what is said in each FILE (wav, flac, ogg, mp3; - is standard input)."""
+    if server is not None and model is not None:
+        raise click.UsageError("--model is for an engine in this process; the server has its own")
+    config = _valid(_read(file, sets, model__name=model, model__threads=threads))
+    from ears_edge import transcribe as transcribing  # noqa: PLC0415  # heavy
+
+    return transcribing.run(
+        files, output=output or "text", server=server, live=live, language=language, config=config
+    )
+
+
+@cli.command(short_help="Measure speed, latency, memory and word errors.")
+@click.argument("files", metavar="[FILE...]", nargs=-1)
+@click.option(
+    "--server", metavar="URI", help="Measure a server: tcp://HOST:PORT, unix:///PATH or ws://HOST:PORT."
+)
+@click.option("--sessions", type=click.IntRange(1, 1000), default=1, show_default=True, help="At once.")
+@click.option(
+    "--repeat", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Runs of each file."
+)
+@click.option("--live", is_flag=True, help="At the pace of speech, asking for words on the way.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--model", metavar="NAME", help="`embedded`, or a folder in the onnx-asr layout.")
+@click.option("--threads", metavar="N", help="CPU threads of one encoder run; 0: one for each core.")
+@_with_settings
+def bench(  # noqa: PLR0917  # click calls it by keywords
+    files: tuple[str, ...],
+    server: str | None,
+    sessions: int,
+    repeat: int,
+    live: bool,  # noqa: FBT001  # as above
+    as_json: bool,  # noqa: FBT001  # as above
+    model: str | None,
+    threads: str | None,
+    file: Path | None,
+    sets: tuple[str, ...],
+) -> int:
+    """Measure speed, latency, memory and word errors, on each FILE or on a made-up voice."""
+    if server is not None and model is not None:
+        raise click.UsageError("--model is for an engine in this process; the server has its own")
+    config = _valid(_read(file, sets, model__name=model, model__threads=threads))
+    from ears_edge.bench import command  # noqa: PLC0415  # heavy
+
+    return command.run(
+        files, server=server, sessions=sessions, live=live, as_json=as_json, repeat=repeat, config=config
+    )
+
+
+@cli.command(short_help="Ask a running daemon whether it is well.")
 @_with_settings
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0.1, 600), default=5.0, show_default=True)
 def health(file: Path | None, sets: tuple[str, ...], timeout_s: float) -> int:
