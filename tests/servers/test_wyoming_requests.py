@@ -218,6 +218,14 @@ async def test_transcribe_holds_for_one_utterance(client: Client, engine: FakeEn
     assert (second.language, second.terms) == (None, ())
 
 
+async def test_an_utterance_that_fails_takes_its_transcribe_with_it(
+    client: Client, engine: FakeEngine
+) -> None:
+    await client.send(Transcribe(language="de"), AudioStart(0, 2, 1), STOP, START, chunk(), STOP)
+    assert kinds(await client.until("transcript-stop"))[0] == "error"
+    assert engine.streams[0].options.language is None
+
+
 async def test_transcribe_during_audio_holds_for_the_next_utterance(
     client: Client, engine: FakeEngine
 ) -> None:
