@@ -46,14 +46,15 @@ async def listen(host: str, port: int, *, section: str) -> list[socket.socket]:
 async def _resolve(host: str, section: str) -> list[str]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError as exc:
+    except (OSError, UnicodeError) as exc:  # UnicodeError: no name of a host could look like this
         raise ConfigError(f"{section}.host", f"no address found for {host!r}: {exc}") from exc
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 def _bind(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio turns Nagle's delay off only on sockets that name their protocol.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
