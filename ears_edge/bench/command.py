@@ -82,12 +82,13 @@ async def report_on(target: Target, clips: Sequence[Clip], plan: Plan, *, name: 
     """Measure any target; a bar on standard error shows how far it is."""
     with progress("measuring", plan.sessions * plan.repeat * len(clips)) as done:
         runs, wall_s = await measure(target, clips, plan, clock=Clock(), done=done)
+    order = [clip.name for clip in clips]
     return Report(
         target=name,
         model=model,
         plan=plan,
         wall_s=wall_s,
-        runs=runs,
+        runs=sorted(runs, key=lambda run: order.index(run.name)),
         references=references(clips),
         peak_memory_bytes=None,
     )

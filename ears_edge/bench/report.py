@@ -91,7 +91,8 @@ def show(report: Report, terminal: Terminal) -> None:
     rows = [_row(name, figures, live=report.plan.live) for name, figures, _ in report.clips()]
     rows.append(_row("all", report.total(), live=report.plan.live))
     pace = "at the pace of speech" if report.plan.live else "as fast as it goes"
-    terminal.table(columns, rows, title=plain(f"{report.target}, {report.model or 'unknown model'}, {pace}"))
+    title = ", ".join(part for part in (report.target, report.model, pace) if part)
+    terminal.table(columns, rows, title=plain(title))
     terminal.say()
     for line in _notes(report):
         terminal.say(plain(line))
