@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 from ears_edge import clients, subtitles
-from ears_edge.audio.files import AudioSource, open_audio
+from ears_edge.audio.files import STDIN, STDIN_NAME, AudioSource, open_audio
 from ears_edge.clients.address import ServerAddress, parse
 from ears_edge.clients.exchange import Exchange, Pace, Progress, Said, fast, paced, real_time
 from ears_edge.config import Config
@@ -176,9 +176,10 @@ async def _run(files: Sequence[str], job: _Job, listener: AbstractAsyncContextMa
                 damage = await _one(file, job, transcribe)
             except EarsEdgeError as exc:
                 failed = True
-                _complain(str(exc) if file in str(exc) else f"{file}: {exc}")
+                name = STDIN_NAME if file == STDIN else file
+                _complain(str(exc) if str(exc).startswith(name) else f"{name}: {exc}")
                 if job.output == "json":
-                    _print(error_line(file, str(exc), exc.code) + "\n")
+                    _print(error_line(_printable(file), _printable(str(exc)), exc.code) + "\n")
             else:
                 if damage:
                     failed = True
@@ -191,17 +192,17 @@ async def _one(file: str, job: _Job, transcribe: Listen) -> str | None:
     with ExitStack() as stack:
         # A pipe may keep us waiting for its first bytes.
         source = await asyncio.to_thread(stack.enter_context, open_audio(file))
-        head = f"{file}: " if job.prefix and job.output == "text" else ""
+        head = f"{_printable(file)}: " if job.prefix and job.output == "text" else ""
         echo = _Echo(head) if job.echo else None
         hidden = echo is not None or (source.duration_s is not None and source.duration_s < LONG_S)
-        bar = nullcontext(clients.ignore) if hidden else progress(file, source.duration_s)
+        bar = nullcontext(clients.ignore) if hidden else progress(_printable(file), source.duration_s)
         with bar as done:
             pace = real_time() if job.live else fast
             transcript = await transcribe(source, pace, done, echo.say if echo else clients.ignore)
         if echo:
             echo.end(transcript.text)
         else:
-            _print(_shown(file, head, job.output, transcript))
+            _print(_shown(_printable(file), head, job.output, transcript))
         return source.damage
 
 
@@ -238,4 +239,9 @@ def _print(text: str) -> None:
 
 
 def _complain(text: str) -> None:
-    console().say(plain(f"ears-edge: {text}"))
+    console().say(plain(f"ears-edge: {_printable(text)}"))
+
+
+def _printable(text: str) -> str:
+    """Text with a file's name in it, which need not be UTF-8 on the disk, but must be in what we print."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")

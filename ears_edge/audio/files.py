@@ -20,7 +20,8 @@ from ears_edge.audio.riff import RiffReader
 from ears_edge.errors import AudioFormatError
 
 STDIN: Final = "-"
-"""The name that means standard input."""
+"""The path that means standard input."""
+STDIN_NAME: Final = "standard input"
 
 MAX_PIPED_BYTES: Final = 268_435_456
 """A compressed file that comes through a pipe is held in memory: at most 256 MiB, some days of speech."""
@@ -61,7 +62,7 @@ def open_audio(name: str, *, stdin: BinaryIO | None = None) -> Iterator[AudioSou
         AudioFormatError: Code `file-not-found`, `file-unreadable` or `bad-file`; the text names the file.
     """
     if name == STDIN:
-        with _from_pipe("standard input", stdin or sys.stdin.buffer) as source:
+        with _from_pipe(STDIN_NAME, stdin or sys.stdin.buffer) as source:
             yield source
         return
     path = Path(name)

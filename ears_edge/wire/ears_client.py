@@ -121,13 +121,14 @@ def segments(final: WholeText, closed: Sequence[ClosedSegment]) -> tuple[Segment
 
 
 def _words(words: Sequence[FinalWord]) -> tuple[Word, ...]:
-    ends = [*(word.start_time for word in words[1:]), None]
+    # The last word ends, for all we know, where it starts.
+    next_starts = [word.start_time for word in (*words[1:], *words[-1:])]
     return tuple(
         Word(
             word.word,
             samples(word.start_time),
-            samples(next(at for at in (word.end_time, following, word.start_time) if at is not None)),
+            samples(next_start if word.end_time is None else word.end_time),
             math.nan if word.confidence is None else word.confidence,
         )
-        for word, following in zip(words, ends, strict=True)
+        for word, next_start in zip(words, next_starts, strict=True)
     )
