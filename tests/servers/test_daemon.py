@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 import pytest
 
@@ -251,7 +251,7 @@ def test_the_real_daemon_starts_tells_where_it_is_and_stops(tmp_path: Path) -> N
         port = int(before[-1].partition("tcp://127.0.0.1:")[2].partition(",")[0])
         with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as sock, sock.makefile("rb") as answer:
             sock.sendall(b'{"type": "describe"}\n')
-            assert json.loads(answer.readline())["type"] == "info"
+            assert _heard(answer) == "info"
         child.process.send_signal(signal.SIGTERM)
         child.until("STOPPING=1")
         status, out, err = child.ended()
@@ -265,6 +265,33 @@ def test_the_real_daemon_starts_tells_where_it_is_and_stops(tmp_path: Path) -> N
             assert part in err
         assert "Traceback" not in err
         assert not pid_file.exists()
+
+
+def test_an_utterance_at_hand_is_completed_after_the_first_signal(tmp_path: Path) -> None:
+    with Child(tmp_path) as child:
+        status = child.until("READY=1")[-1]
+        port = int(status.partition("tcp://127.0.0.1:")[2].partition(",")[0])
+        fmt = {"rate": 16000, "width": 2, "channels": 1}
+        with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as sock, sock.makefile("rb") as answer:
+            _say(sock, {"type": "audio-start", "data": fmt})
+            _say(sock, {"type": "audio-chunk", "data": fmt, "payload_length": 32000}, bytes(32000))
+            _say(sock, {"type": "ping"})
+            assert _heard(answer) == "pong"  # all before it has been read
+            child.process.send_signal(signal.SIGTERM)
+            child.until("STOPPING=1")
+            _say(sock, {"type": "audio-stop"})
+            assert [_heard(answer) for _ in range(3)] == ["transcript-start", "transcript", "transcript-stop"]
+        assert child.ended()[0] == 0
+
+
+def _say(sock: socket.socket, event: dict[str, object], payload: bytes = b"") -> None:
+    sock.sendall(json.dumps(event).encode() + b"\n" + payload)
+
+
+def _heard(answer: BinaryIO) -> str:
+    header = json.loads(answer.readline())
+    answer.read(header.get("data_length", 0))
+    return str(header["type"])
 
 
 def test_over_stdio_only_the_protocol_is_on_standard_output_and_its_end_is_ours(tmp_path: Path) -> None:
