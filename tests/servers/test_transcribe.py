@@ -93,7 +93,7 @@ async def test_a_file_name_that_is_not_utf_8_is_printed_as_well_as_may_be(
     speech: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], output: Output
 ) -> None:
     good, none = (os.fsdecode(os.fsencode(tmp_path) + name) for name in (b"/\xff.flac", b"/\xfe.flac"))
-    Path(speech).rename(good)
+    os.rename(speech, good)  # noqa: PTH104  # a name that is no text
     assert await transcribed(good, none, output=output) == 1
     out, err = capsys.readouterr()
     assert f"{tmp_path}/\ufffd.flac" in out
