@@ -76,12 +76,7 @@ class EarsServer:
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
         """(host, port) of each listening socket; empty unless started."""
-        return tuple(
-            sock.getsockname()[:2]
-            for server in self._servers
-            for sock in server.sockets
-            if sock.fileno() != -1
-        )
+        return tuple(sock.getsockname()[:2] for server in self._servers for sock in server.sockets)
 
     async def start(self) -> None:
         """Listen.
@@ -177,6 +172,7 @@ class EarsServer:
         if task is None:
             raise RuntimeError("a handler runs as a task")
         self._handlers[task] = None
+        log.debug("from %s", connection.remote_address)
         try:
             ending = await self._serve(peer, task, log)
             log.info("closed: %d %s", ending.code, ending.reason)

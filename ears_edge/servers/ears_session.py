@@ -1,13 +1,14 @@
 """The active role: a client's audio in, its words out."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NoReturn, TypeAlias, assert_never
 
 from ears_edge.config import EarsConfig
 from ears_edge.engine.session import SessionOptions
-from ears_edge.errors import EarsEdgeError, OverloadedError, PeerProtocolError
+from ears_edge.errors import EarsEdgeError, InferenceError, OverloadedError, PeerProtocolError
 from ears_edge.events import Language
 from ears_edge.servers.ears_role import (
     GONE,
@@ -314,7 +315,9 @@ class ActiveRole(Role[Outcome]):
             self._log.info("%s (%s)", exc, exc.code)
             self._broken = Ending(POLICY, exc.code, notice=ears.error(str(exc), exc.code))
         else:
-            self._log.error("the session broke: %s (%s)", exc, exc.code)
+            # The engine itself logs what fails in a decode.
+            level = logging.INFO if isinstance(exc, InferenceError) else logging.ERROR
+            self._log.log(level, "the session broke: %s (%s)", exc, exc.code)
             self._broken = Ending(INTERNAL, exc.code, notice=ears.error("internal server error", exc.code))
         self.end(self._broken)
 

@@ -146,7 +146,7 @@ class Rig:
         self.url = f"ws://127.0.0.1:{self.port}/"
 
     def connect(self, **options: Any) -> connect:  # noqa: ANN401  # handed on to websockets as they are
-        return connect(self.url, **({"compression": None, "open_timeout": PATIENCE_S} | options))
+        return connect_to(self.url, **options)
 
     async def all_freed(self) -> None:
         """Wait until no slot is taken, no stream is listed and no connection is left."""
@@ -171,6 +171,10 @@ async def rig(
     config = replace(EarsConfig(host="127.0.0.1", port=0), **settings)
     async with EarsServer(config, engine, unix_time=lambda: NOW) as server:
         yield Rig(server, engine)
+
+
+def connect_to(url: str, **options: Any) -> connect:  # noqa: ANN401  # as above
+    return connect(url, **({"compression": None, "open_timeout": PATIENCE_S} | options))
 
 
 def speech(*words: int) -> bytes:

@@ -309,7 +309,7 @@ async def test_a_session_that_the_engine_ends_is_closed_with_its_final() -> None
 @pytest.mark.parametrize(
     ("failure", "message", "close_code", "level"),
     [
-        (InferenceError("the model gave NaN"), "internal server error", 1011, logging.ERROR),
+        (InferenceError("the model gave NaN"), "internal server error", 1011, logging.INFO),
         (EarsEdgeError("something"), "internal server error", 1011, logging.ERROR),
         (AudioFormatError("not audio"), "not audio", 1008, logging.INFO),
         (

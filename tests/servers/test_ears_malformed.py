@@ -1,10 +1,14 @@
 """Each malformed input, what it is answered with, and that it costs nobody else."""
 
+import asyncio
 import logging
+import random
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from websockets.exceptions import InvalidStatus
 
 from tests.servers.ears_raw import BINARY, CLOSE, CONT, FIN, HANDSHAKE, PING, TEXT, UPGRADE, frame, raw_client
@@ -246,3 +250,40 @@ async def test_a_message_as_long_as_one_may_be() -> None:
 async def test_a_welcome_page() -> None:
     async with rig() as it, it.connect(origin="tauri://localhost") as client:
         assert await ask(client, command("restart"))
+
+
+async def test_noise_after_the_handshake_costs_nobody_else() -> None:
+    """The frame reader is the library's; what counts is that nothing it does reaches anyone else."""
+    noise = random.Random(5)  # noqa: S311  # repeatable, not secret
+    async with rig() as it, it.connect() as other:
+        await ask(other, speech(1)[:400])
+        for turn in range(150):
+            async with raw_client(it.port) as client:
+                await client.upgrade()
+                data = noise.randbytes(noise.randrange(1, 300))
+                if turn % 2:  # half of it begins like a frame
+                    data = (
+                        bytes([FIN | noise.choice((TEXT, BINARY, CLOSE, PING)), 0x80 | data[0] & 0x3F]) + data
+                    )
+                await client.send(data)
+                client.writer.write_eof()
+                await client.rest()
+        assert (await ask(other, command("getstatus")))["type"] == "status"
+        await other.close()
+        await it.all_freed()
+        await it.works()
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=60), st.binary(max_size=60))
+def test_any_message_at_all_is_answered_or_heard(text: str, audio: bytes) -> None:
+    async def exchange() -> None:
+        async with rig() as it, it.connect() as client:
+            await client.send(text)
+            await client.send(audio)
+            await client.send("stop")
+            messages = await everything(client)
+            assert [m["type"] for m in messages].count("final") == 1
+            assert client.close_code == 1000
+
+    asyncio.run(exchange())
