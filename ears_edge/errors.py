@@ -86,7 +86,7 @@ class OverloadedError(EarsEdgeError):
 
 
 class ServerError(EarsEdgeError):
-    """The server that our own client asked can't be reached, went away, or answered with an error (its code)."""
+    """The server our own client asked can't be reached, went away, or answered with an error (its code)."""
 
     default_code = "server"
 

@@ -10,6 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from ears_edge.audio.converter import Converter
+from ears_edge.audio.pcm import PcmFormat
+from ears_edge.units import F32
+
 Kind = Literal["command", "reading", "nonspeech"]
 
 OWN = Path(__file__).parent / "data"
@@ -46,6 +50,12 @@ class Clip:
     def pcm(self) -> bytes:
         """The samples as 16-bit little-endian bytes."""
         return self.samples().astype("<i2").tobytes()
+
+    def heard(self) -> F32:
+        """(N,) float32 at 16 kHz, as the engine hears the clip."""
+        converter = Converter()
+        samples = converter.feed(self.pcm(), PcmFormat(self.rate, 2, 1))
+        return np.concatenate((samples, converter.flush()))
 
 
 @cache

@@ -86,7 +86,7 @@ class LoudDetector:
     block = 160
 
     def probability(self, block: F32) -> float:
-        return 1.0 if float(np.abs(block).max()) > 1e-4 else 0.0  # noqa: PLR2004  # digital silence
+        return 1.0 if float(np.abs(block).max()) > 1e-4 else 0.0  # digital silence
 
 
 def tone(levels: "list[int]", frames_each: int = 1) -> F32:

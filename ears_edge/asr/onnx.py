@@ -68,8 +68,9 @@ class AcousticModel:
         """How many durations the model chooses from: 0, 1, ... encoder frames."""
         if not 1 <= self.durations <= MAX_DURATIONS:
             raise ModelMismatchError(
-                f"{folder.decoder_joint}: {self.durations + self.vocabulary} logits; expected the {self.vocabulary} "
-                f"of vocab.txt and 1 to {MAX_DURATIONS} for durations. Are all files of the same model?"
+                f"{folder.decoder_joint}: {self.durations + self.vocabulary} logits; expected the "
+                f"{self.vocabulary} of vocab.txt and 1 to {MAX_DURATIONS} for durations. "
+                "Are all files of the same model?"
             )
         self._length = np.zeros(1, np.int64)
         self._target = np.zeros((1, 1), np.int32)

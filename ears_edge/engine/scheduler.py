@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 MAX_EVENTS: Final = 1024
 """Events that may wait to be fetched; then the stream's audio waits."""
+MAX_BLOCK_S: Final = 1.0
+"""Longer blocks are cut, so that a small message of a low rate is not hours of audio at once."""
 LIVE_SHARE: Final = 0.5
 """Live words may take this part of the decoding time; what somebody waits for comes first."""
 _RANK: Final[dict[Urgency, int]] = {"final": 0, "window": 1, "live": 2}
@@ -155,14 +157,18 @@ class Stream:
         """
         if self._finished:
             raise RuntimeError("feed() after finish()")
-        while self._queued_s >= self._max_queued_s and not self._task.done():
-            self._room.clear()
-            await self._room.wait()
+        size = fmt.block_bytes(MAX_BLOCK_S)
+        for begin in range(0, len(pcm), size):
+            while self._queued_s >= self._max_queued_s and not self._task.done():
+                self._room.clear()
+                await self._room.wait()
+            if self._task.done():
+                break
+            block = pcm[begin : begin + size]
+            self._queued_s += fmt.seconds(len(block))
+            self._post((block, fmt))
         if self._task.done():
             self._raise_failure()
-            return
-        self._queued_s += len(pcm) / (fmt.rate * fmt.frame_bytes)
-        self._post((pcm, fmt))
 
     async def flush(self) -> None:
         """Make final all that was heard; the session goes on."""

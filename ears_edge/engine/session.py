@@ -198,7 +198,7 @@ class Session:
                 self._utterances.popleft()
                 self._done, self._state, self._look = 0, None, ()
                 self._events += self._segmenter.flush()
-            elif not planned[1]:
+            elif not planned[1] or planned[0].stop <= self._done:
                 self._close_window(planned[0], None)
             else:
                 return
@@ -212,9 +212,11 @@ class Session:
         utterance = self._utterances[0]
         self._look = ()
         words = self._builder.add(self._timed(utterance, decoded.tokens)) if decoded else []
-        if decoded is None or window.closes:
+        if window.stop < self._done:
+            pass  # live words went beyond it: they are final, and the decoder goes on behind them
+        elif decoded is None or window.closes:
             words += self._builder.flush()
-            self._state, self._done = None, max(self._done, window.stop)
+            self._state, self._done = None, window.stop
         else:
             self._state, self._done = decoded.state._replace(skip=0), window.stop + decoded.state.skip
         utterance.drop_window()

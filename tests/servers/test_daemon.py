@@ -5,20 +5,17 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import pytest
 
 from ears_edge.daemon import GRACE_S, House, Stop, keep, signals
 from ears_edge.errors import ConfigError, UnavailableError
 from ears_edge.systemd import Notifier
-
-PATIENCE_S = 60.0
+from tests.child import PATIENCE_S, Child
 
 
 @dataclass
@@ -189,56 +186,6 @@ async def test_signals_ask_to_stop_and_sighup_does_not(caplog: pytest.LogCapture
         async with asyncio.timeout(PATIENCE_S):
             await stop.asked_again.wait()
     assert "SIGHUP has no effect" in caplog.text
-
-
-class Child:
-    """The real daemon, on free ports of loopback unless the flags say otherwise."""
-
-    def __init__(self, tmp_path: Path, *flags: str) -> None:
-        self.state = tmp_path / "state"
-        self.notifications = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        address = tmp_path / f"notify-{len(list(tmp_path.iterdir()))}"
-        self.notifications.bind(str(address))
-        self.notifications.settimeout(PATIENCE_S)
-        env = {
-            "PATH": os.environ.get("PATH", ""),
-            "HOME": str(tmp_path),
-            "XDG_STATE_HOME": str(self.state),
-            "NOTIFY_SOCKET": str(address),
-            "EARS_EDGE_EARS__HOST": "127.0.0.1",
-            "EARS_EDGE_EARS__PORT": "0",
-            "EARS_EDGE_WYOMING__URI": "tcp://127.0.0.1:0",
-            "EARS_EDGE_MODEL__THREADS": "1",
-        }
-        self.process = subprocess.Popen(  # noqa: S603  # our own daemon
-            [sys.executable, "-m", "ears_edge", "serve", "--no-zeroconf", *flags],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=env,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.notifications.close()
-        if self.process.returncode is None:
-            self.process.kill()
-            self.process.communicate()
-
-    def until(self, line: str) -> list[str]:
-        """What the service manager hears up to `line`, without it."""
-        before: list[str] = []
-        while (got := self.notifications.recv(4096).decode()) != line:
-            before.append(got)
-        return before
-
-    def ended(self, said: str = "") -> tuple[int, str, str]:
-        """Say this on its standard input and end that: exit status, standard output, standard error."""
-        out, err = self.process.communicate(said, timeout=PATIENCE_S)
-        return self.process.returncode, out, err
 
 
 def test_the_real_daemon_starts_tells_where_it_is_and_stops(tmp_path: Path) -> None:

@@ -1,0 +1,284 @@
+import asyncio
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from ears_edge.audio.pcm import PcmFormat
+from ears_edge.config import EngineConfig
+from ears_edge.engine.recognizer import Decoded, Work
+from ears_edge.engine.scheduler import MAX_EVENTS, Engine, InferenceQueue, Stream
+from ears_edge.engine.session import SessionOptions
+from ears_edge.errors import AudioFormatError, InferenceError, OverloadedError
+from ears_edge.events import Event, FinalText, FinalWords
+from ears_edge.units import F32
+from tests.fakes import FakeRecognizer, fake_engine, tone
+
+FORMAT = PcmFormat(16_000, 4, 1, "float")
+LIVE = SessionOptions(live_words=True)
+PLAIN = SessionOptions()
+
+
+def pcm(audio: F32) -> bytes:
+    return audio.astype("<f4").tobytes()
+
+
+async def events_of(stream: Stream) -> list[Event]:
+    return [event async for event in stream.events()]
+
+
+async def settled(reached: Callable[[], bool]) -> None:
+    """Let the others run until this holds; the test's own time limit is the only one."""
+    while not reached():  # noqa: ASYNC110  # nobody tells of it
+        await asyncio.sleep(0)
+
+
+async def transcribe(engine: Engine, levels: list[int], options: SessionOptions = PLAIN) -> str:
+    stream = engine.open(options)
+    try:
+        await stream.feed(pcm(tone(levels, 2)), FORMAT)
+        await stream.finish()
+        final = (await events_of(stream))[-1]
+        assert isinstance(final, FinalText)
+        return final.text
+    finally:
+        await stream.close()
+
+
+async def test_audio_becomes_words_and_the_slot_is_free_again() -> None:
+    async with fake_engine() as engine:
+        assert await transcribe(engine, [0, 3, 0, 5]) == "w2 w4"
+        assert await transcribe(engine, [0, 3, 0, 5], LIVE) == "w2 w4"
+        assert engine.sessions == 0
+
+
+async def test_sessions_side_by_side_hear_their_own() -> None:
+    async with fake_engine() as engine:
+        texts = await asyncio.gather(*(transcribe(engine, [0, n, 0, n + 1]) for n in range(1, 8)))
+    assert texts == [f"w{n - 1} w{n}" for n in range(1, 8)]
+
+
+async def test_one_session_too_many_is_refused_and_costs_the_others_nothing() -> None:
+    async with fake_engine(config=EngineConfig(max_sessions=2)) as engine:
+        one, two = engine.open(PLAIN), engine.open(PLAIN)
+        with pytest.raises(OverloadedError) as refused:
+            engine.open(PLAIN)
+        assert refused.value.code == "busy"
+        await two.close()
+        assert await transcribe(engine, [4]) == "w3"
+        await one.close()
+
+
+async def test_the_feeder_waits_while_the_queue_is_full() -> None:
+    recognizer = FakeRecognizer()
+    recognizer.gate.clear()
+    config = EngineConfig(max_queued_s=1.0, full_window_s=4.0, left_s=0.8, chunk_s=1.6, right_s=0.8)
+    async with fake_engine(recognizer, config) as engine:
+        stream = engine.open(PLAIN)
+        second = pcm(tone([1, 2, 3, 4, 5, 6], 2))
+        fed = 0
+
+        async def feed() -> None:
+            nonlocal fed
+            for _ in range(60):
+                await stream.feed(second, FORMAT)
+                fed += 1
+
+        feeder = asyncio.create_task(feed())
+        await asyncio.to_thread(recognizer.started.wait)
+        await settled(lambda: stream._queued_s >= config.max_queued_s and not stream._session.wants_audio)
+        assert fed < 20  # of a minute, the session took what two windows need, the queue a second
+        assert not feeder.done()
+        recognizer.gate.set()
+        await feeder
+        await stream.finish()
+        final = (await events_of(stream))[-1]
+        assert isinstance(final, FinalText)
+        assert len(final.words) == 60 * 6
+        await stream.close()
+
+
+async def test_a_consumer_that_takes_nothing_stops_the_audio_not_the_memory() -> None:
+    config = EngineConfig(max_queued_s=1.0, full_window_s=4.0, left_s=0.8, chunk_s=1.6, right_s=0.8)
+    async with fake_engine(config=config) as engine:
+        stream = engine.open(PLAIN)
+        stream._outbox.extend(FinalWords(()) for _ in range(MAX_EVENTS))
+        for _ in range(2):
+            await stream.feed(pcm(tone([1, 2, 3, 4, 5, 6, 7], 1)), FORMAT)
+        blocked = asyncio.create_task(stream.feed(pcm(tone([1])), FORMAT))
+        done, _ = await asyncio.wait([blocked], timeout=0)
+        assert not done
+        assert len(stream._outbox) == MAX_EVENTS
+        first = await anext(stream.events())
+        assert first == FinalWords(())
+        await blocked
+        await stream.close()
+
+
+async def test_a_failed_decode_ends_its_session_only() -> None:
+    recognizer = FakeRecognizer()
+    async with fake_engine(recognizer) as engine:
+        recognizer.fail = True
+        with pytest.raises(InferenceError):
+            await transcribe(engine, [3])
+        recognizer.fail = False
+        assert await transcribe(engine, [3]) == "w2"
+        assert engine.sessions == 0
+
+
+async def test_bad_audio_reaches_whoever_waits() -> None:
+    async with fake_engine() as engine:
+        stream = engine.open(PLAIN)
+        await stream.feed(b"RIFF\x00\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x07\x00" + b"\x00" * 30, FORMAT)
+        await stream.finish()
+        with pytest.raises(AudioFormatError):
+            await events_of(stream)
+        await stream.close()
+
+
+async def test_feeding_a_closed_or_failed_stream_neither_hangs_nor_crashes() -> None:
+    async with fake_engine() as engine:
+        stream = engine.open(PLAIN)
+        await stream.close()
+        await stream.close()
+        await stream.feed(pcm(tone([3])), FORMAT)
+        assert await events_of(stream) == []
+        await stream.finish()
+        with pytest.raises(RuntimeError):
+            await stream.feed(b"", FORMAT)
+
+
+async def test_closing_in_mid_decode_frees_the_slot_at_once() -> None:
+    recognizer = FakeRecognizer()
+    recognizer.gate.clear()
+    async with fake_engine(recognizer) as engine:
+        stream = engine.open(PLAIN)
+        await stream.feed(pcm(tone([3, 4])), FORMAT)
+        await stream.finish()
+        await asyncio.to_thread(recognizer.started.wait)
+        await stream.close()
+        assert engine.sessions == 0
+        recognizer.gate.set()
+
+
+async def test_a_session_ends_by_itself_at_its_limit() -> None:
+    async with fake_engine(config=EngineConfig(max_session_s=0.32)) as engine:
+        stream = engine.open(PLAIN)
+        await stream.feed(pcm(tone([1, 2, 3, 4, 5, 6, 7, 8])), FORMAT)
+        final = (await events_of(stream))[-1]
+        assert isinstance(final, FinalText)
+        assert (final.text, final.duration, final.limit_reached) == ("w0 w1 w2 w3", 5120, True)
+        await stream.feed(pcm(tone([9])), FORMAT)
+        await stream.close()
+
+
+async def test_a_flush_sends_words_while_the_session_goes_on() -> None:
+    async with fake_engine() as engine:
+        stream = engine.open(LIVE)
+        events = stream.events()
+        texts = []
+        for level in (3, 7):
+            await stream.feed(pcm(tone([level, 0])), FORMAT)
+            await stream.flush()
+            async for event in events:
+                if isinstance(event, FinalWords):
+                    texts.append([(word.text, word.start) for word in event.words])
+                    break
+        assert texts == [[("w2", 0)], [("w6", 2560)]]
+        await stream.close()
+
+
+class OrderedRecognizer(FakeRecognizer):
+    """Notes the urgency of what it decodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order: list[str] = []
+
+    def decode(self, work: Work) -> Decoded:
+        self.started.set()
+        self.gate.wait()
+        self.order.append(work.urgency)
+        return super().decode(work)
+
+
+def work(urgency: str) -> Work:
+    columns = np.zeros((8, 8), np.float32)
+    return Work(urgency=urgency, columns=columns, begin=0, start=0, stop=1, state=None)  # type: ignore[arg-type]  # table
+
+
+async def test_finals_come_before_windows_and_live_words() -> None:
+    recognizer = OrderedRecognizer()
+    recognizer.gate.clear()
+    queue = InferenceQueue(recognizer)
+    runner = asyncio.create_task(queue.run())
+    first = asyncio.create_task(queue.decode(work("window")))
+    await asyncio.to_thread(recognizer.started.wait)
+    wanted = ["live", "window", "final", "live", "final"]
+    jobs = [asyncio.create_task(queue.decode(work(urgency))) for urgency in wanted]
+    await asyncio.sleep(0)
+    recognizer.gate.set()
+    await asyncio.gather(first, *jobs)
+    assert recognizer.order == ["window", "final", "final", "window", "live", "live"]
+    runner.cancel()
+    await queue.close()
+
+
+async def test_work_of_a_session_that_has_gone_is_dropped() -> None:
+    recognizer = OrderedRecognizer()
+    recognizer.gate.clear()
+    queue = InferenceQueue(recognizer)
+    runner = asyncio.create_task(queue.run())
+    first = asyncio.create_task(queue.decode(work("window")))
+    await asyncio.to_thread(recognizer.started.wait)
+    gone = asyncio.create_task(queue.decode(work("final")))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.wait([gone])
+    assert not queue._waiting
+    recognizer.gate.set()
+    await first
+    assert recognizer.order == ["window"]
+    runner.cancel()
+    await queue.close()
+
+
+async def test_live_words_rest_as_long_as_they_took() -> None:
+    now = 100.0
+    recognizer = OrderedRecognizer()
+
+    def clock() -> float:
+        return now
+
+    def decode(work: Work) -> Decoded:
+        nonlocal now
+        now += 3.0
+        return OrderedRecognizer.decode(recognizer, work)
+
+    recognizer.decode = decode  # type: ignore[method-assign]  # a slow one, by its own clock
+    queue = InferenceQueue(recognizer, clock)
+    runner = asyncio.create_task(queue.run())
+    await queue.decode(work("live"))
+    assert queue._live_from == now + 3.0
+    waiting = asyncio.create_task(queue.decode(work("live")))
+    await queue.decode(work("final"))
+    assert recognizer.order == ["live", "final"]
+    await waiting  # by now, its rest is over
+    assert recognizer.order == ["live", "final", "live"]
+    runner.cancel()
+    await queue.close()
+
+
+async def test_a_hundred_abandoned_sessions_leave_nothing() -> None:
+    async with fake_engine() as engine:
+        before = threading.active_count()
+        for round_ in range(100):
+            stream = engine.open(LIVE)
+            await stream.feed(pcm(tone([1, 2, 3])), FORMAT)
+            if round_ % 3 == 0:
+                await stream.finish()
+            await stream.close()
+        assert engine.sessions == 0
+        assert len(asyncio.all_tasks()) == 2  # this test, and the engine's queue
+        assert threading.active_count() <= before + 2

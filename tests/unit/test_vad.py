@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ears_edge.dsp.vad import MicroDetector, SileroDetector, SpeechDetector, VoiceActivity, new_detector
+from ears_edge.units import F32
+from tests.clips import clips
+from tests.fakes import LoudDetector, tone
+
+DETECTORS = [MicroDetector, SileroDetector]
+
+
+def loud(pattern: list[tuple[int, int]]) -> F32:
+    """(level, samples) runs."""
+    return np.concatenate([np.full(n, 0.5 if level else 0.0, np.float32) for level, n in pattern])
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_speech_is_heard_in_every_clip(detector: type[SpeechDetector]) -> None:
+    deaf = []
+    for clip in clips():
+        if clip.kind != "nonspeech":
+            voice = VoiceActivity(detector())
+            voice.feed(clip.heard())
+            if not voice.heard_speech(0):
+                deaf.append(clip.name)
+    assert not deaf
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_silence_and_steady_noise_are_not_speech(detector: type[SpeechDetector]) -> None:
+    noise = np.random.default_rng(0).normal(size=32_000).astype(np.float32) * 0.1
+    for audio in (np.zeros(32_000, np.float32), noise, np.zeros(0, np.float32)):
+        voice = VoiceActivity(detector())
+        voice.feed(audio)
+        assert not voice.heard_speech(0)
+
+
+def test_this_platform_has_a_detector() -> None:
+    assert 0.0 <= new_detector().probability(np.zeros(new_detector().block, np.float32)) <= 1.0
+
+
+def test_silences_are_told_where_they_are() -> None:
+    voice = VoiceActivity(LoudDetector())
+    voice.feed(loud([(0, 8000), (1, 8000), (0, 1600), (1, 4800), (0, 16_000)]))
+    assert voice.silences(0, 100_000) == [(0, 8000), (22_400, 38_400)]  # 0.1 s is a gap inside a word
+    assert voice.silences(4000, 30_000) == [(4000, 8000), (22_400, 30_000)]
+    assert voice.last_speech == 22_400
+    assert voice.heard_speech(22_399)
+    assert not voice.heard_speech(22_400)
+
+
+def test_a_pause_is_told_once_after_six_tenths_of_a_second() -> None:
+    voice = VoiceActivity(LoudDetector())
+    assert voice.feed(loud([(0, 32_000), (1, 3200), (0, 9440)])) == []
+    assert voice.feed(loud([(0, 320)])) == [35_200]
+    assert voice.feed(loud([(0, 32_000), (1, 3200)])) == []
+    assert voice.feed(loud([(0, 16_000)])) == [80_160]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(0, 5), max_size=20), st.lists(st.integers(0, 4000), max_size=20))
+def test_what_is_told_does_not_depend_on_the_cut(levels: list[int], cuts: list[int]) -> None:
+    audio = tone(levels, 4)
+    whole, cut = VoiceActivity(LoudDetector()), VoiceActivity(LoudDetector())
+    told = whole.feed(audio)
+    blocks = np.split(audio, np.minimum(np.cumsum(cuts, dtype=int), len(audio)))
+    assert [at for block in blocks for at in cut.feed(block)] == told
+    assert cut.silences(0, len(audio)) == whole.silences(0, len(audio))
+    assert cut.last_speech == whole.last_speech
