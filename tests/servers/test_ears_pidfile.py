@@ -18,7 +18,7 @@ HAS_PROC = Path("/proc/self/cmdline").exists()
 def process(name: str) -> Iterator[int]:
     """A live process whose command line holds `name`."""
     with subprocess.Popen(  # noqa: S603  # our own interpreter
-        [sys.executable, "-c", "import sys; print(); sys.stdin.read()", name],
+        [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", name],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as running:
