@@ -5,9 +5,10 @@ from typing import Any, Final
 
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 
+from ears_edge.models.folder import UNKNOWN
+
 SPACE: Final = "\u2581"
 """SentencePiece writes white space as this."""
-UNKNOWN: Final = "<unk>"
 _ModelProto: Any = vars(sentencepiece_model_pb2)["ModelProto"]  # protobuf makes the class at import
 
 

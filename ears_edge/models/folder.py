@@ -13,6 +13,7 @@ EMBEDDED: Final = "embedded"
 """The name by which the settings ask for the model in the wheel."""
 MODEL_TYPE: Final = "nemo-conformer-tdt"
 BLANK: Final = "<blk>"
+UNKNOWN: Final = "<unk>"
 MAX_TEXT_BYTES: Final = 16 * 1024 * 1024
 """No vocabulary or config is larger; a larger file is not one."""
 
@@ -129,6 +130,11 @@ def _read_vocabulary(path: Path) -> tuple[str, ...]:
         pieces.append(match[1])
     if pieces.count(BLANK) != 1 or pieces[-1] != BLANK:
         raise ModelMismatchError(f"{path}: expected the piece {BLANK} once, as the last line.")
+    if UNKNOWN not in pieces:
+        raise ModelMismatchError(f"{path}: expected the piece {UNKNOWN}.")
+    if len(set(pieces)) != len(pieces):
+        twice = next(piece for piece in pieces if pieces.count(piece) > 1)
+        raise ModelCorruptError(f"{path}: the piece {twice!r} stands there twice. Fetch the model again.")
     return tuple(pieces)
 
 

@@ -75,7 +75,7 @@ def command(files: Sequence[Path], *flags: str) -> Texts:
         text=True,
         check=True,
         timeout=PATIENCE_S,
-        env={"PATH": os.environ.get("PATH", ""), "HOME": str(files[0].parent)},
+        env={"PATH": os.environ.get("PATH", "")},
     )
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     return {Path(line["file"]).stem: line["text"] for line in lines}

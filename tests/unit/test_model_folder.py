@@ -55,7 +55,7 @@ def rename_input(folder: Path) -> None:
 
 
 def other_vocabulary(folder: Path) -> None:
-    pieces = [f"p{i} {i}" for i in range(2000)]
+    pieces = ["<unk> 0", *(f"p{i} {i}" for i in range(1, 2000))]
     (folder / "vocab.txt").write_text("\n".join([*pieces, "<blk> 2000"]) + "\n", encoding="utf-8")
 
 
