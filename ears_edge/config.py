@@ -18,11 +18,25 @@ class ModelConfig:
     """`[model]`: which model serves."""
 
     name: str = "embedded"
-    """`embedded`, or the path of a folder in the onnx-asr layout."""
+    """A name of the catalog such as `embedded`, `owner/repo[@revision]`, or a folder in the onnx-asr layout."""
     threads: Annotated[int, Bounds(ge=0, le=256)] = 0
     """Threads of one encoder run; 0 means one for each physical core."""
     languages: tuple[str, ...] = ()
     """Bare language codes to announce; empty means what the model's own folder says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsConfig:
+    """`[models]`: how models are pulled, and where they are kept."""
+
+    dir: str = ""
+    """Folder of all pulled models; empty means `ears-edge/models` in the user's data folder."""
+    endpoint: str = ""
+    """Address of the hub or of a mirror; empty means `HF_ENDPOINT`, else the hub itself."""
+    token: str = field(default="", repr=False)
+    """Token of the hub. Better given by file: EARS_EDGE_MODELS__TOKEN_FILE."""
+    offline: bool = False
+    """Ask no hub; take only what is on this machine already. So does `HF_HUB_OFFLINE`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +146,7 @@ class Config:
     """Everything that can be set. Each field is a section of the TOML file."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
+    models: ModelsConfig = field(default_factory=ModelsConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     wyoming: WyomingConfig = field(default_factory=WyomingConfig)
     ears: EarsConfig = field(default_factory=EarsConfig)

@@ -2,7 +2,7 @@
 
 * `ConfigError`: the user edits a key; exit status 78.
 * `UnavailableError`: the user frees a port, or tries again later; exit status 75.
-* `ModelError` (not found, corrupt, mismatch): the user fetches or repairs a model; exit status 69.
+* `ModelError` (not found, corrupt, mismatch, access): the user fetches or repairs a model; exit status 69.
 * `PeerProtocolError`, `AudioFormatError` below it: the client's author mends it; answered, then closed.
 * `UnsupportedError`: the client asks for something else; answered, stays open.
 * `OverloadedError`: the client comes back later.
@@ -59,6 +59,12 @@ class ModelMismatchError(ModelError, ValueError):
     """A file of the model is sound, but not of the shape this engine (or its other files) expects."""
 
     default_code = "model-mismatch"
+
+
+class ModelAccessError(ModelError, PermissionError):
+    """The hub gives the model only to those whom it knows: the user gives a token."""
+
+    default_code = "model-access"
 
 
 class PeerProtocolError(EarsEdgeError):

@@ -26,7 +26,7 @@ CONFIG_VARIABLE: Final = "EARS_EDGE_CONFIG"
 """Names the TOML file, when no flag does."""
 FILE_SUFFIX: Final = "_FILE"
 SYSTEM_FILE: Final = Path("/etc/ears-edge/ears-edge.toml")
-SECRETS: Final = frozenset({"ears.listener_tokens"})
+SECRETS: Final = frozenset({"ears.listener_tokens", "models.token"})
 """Keys whose values are never shown."""
 NONE: Final[Mapping[str, str]] = types.MappingProxyType({})
 
@@ -82,12 +82,12 @@ class Settings:
     """The TOML file that was read, if there was one."""
 
     def shown(self) -> dict[str, dict[str, object]]:
-        """Section -> key -> value as plain data; secrets are replaced by how many there are."""
+        """Section -> key -> value as plain data; instead of secrets, how many there are or that there is one."""
         table: dict[str, dict[str, object]] = {name: {} for name in _SECTIONS}
         for key in KEYS.values():
             value = getattr(getattr(self.config, key.section), key.name)
             if key.dotted in SECRETS and value:
-                value = f"<{len(value)} hidden>"
+                value = "<hidden>" if isinstance(value, str) else f"<{len(value)} hidden>"
             table[key.section][key.name] = list(value) if isinstance(value, tuple) else value
         return table
 

@@ -11,6 +11,8 @@ from ears_edge.errors import ConfigError
 from ears_edge.typed import Bounds
 
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}")
+_ENDPOINT: Final = re.compile(r"https?://[^/\s?#@]+(?:/[^\s?#]*)?")
+_HEADER_VALUE: Final = re.compile(r"[!-~]*")
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")
 
 
@@ -22,6 +24,14 @@ def contradictions(config: Config) -> Iterator[ConfigError]:
         if not _LANGUAGE.fullmatch(code):
             problem = f"got {excerpt(code)}; expected a bare code such as 'en' or 'de'"
             yield ConfigError("model.languages", problem)
+    if config.models.endpoint and not _ENDPOINT.fullmatch(config.models.endpoint):
+        got = "an address with a login" if "@" in config.models.endpoint else excerpt(config.models.endpoint)
+        problem = f"got {got}; expected https://HOST[:PORT][/PATH], such as https://mirror.example"
+        yield ConfigError("models.endpoint", problem)
+    if not _HEADER_VALUE.fullmatch(config.models.token):
+        yield ConfigError(
+            "models.token", "expected one word of ASCII characters, such as hf_…; not shown here"
+        )
     for origin in config.ears.allowed_origins:
         if not _ORIGIN.fullmatch(origin):
             problem = f"got {excerpt(origin)}; expected scheme://host[:port], no path and no slash at the end"
@@ -37,6 +47,8 @@ def doubts(config: Config) -> Iterator[str]:
         yield "ears.enable_listener_mode is on, but ears.listener_tokens is empty: no listener can log in"
     if config.ears.listener_tokens and not config.ears.enable_listener_mode:
         yield "ears.listener_tokens is set, but ears.enable_listener_mode is off: they are not used"
+    if config.models.token and config.models.endpoint.startswith("http://"):
+        yield "models.token is set, and models.endpoint is http://: the token travels where others can read it"
 
 
 def expectation(annotation: object) -> str:

@@ -214,7 +214,43 @@ def test_a_secret_is_never_part_of_a_message_or_of_what_is_shown(tmp_path: Path)
     found = settings.inspect(None, {"EARS_EDGE_EARS__LISTENER_TOKENS": "hunter2,hunter3"})
     assert found.config.ears.listener_tokens == ("hunter2", "hunter3")
     assert found.shown()["ears"]["listener_tokens"] == "<2 hidden>"
-    assert set(found.shown()) == {"model", "engine", "wyoming", "ears", "zeroconf", "log"}
+    assert set(found.shown()) == {"model", "models", "engine", "wyoming", "ears", "zeroconf", "log"}
+
+
+def test_the_token_of_the_hub_is_shown_nowhere(tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("hf_hunter2\n", encoding="utf-8")
+    secret.chmod(0o600)
+    found = settings.inspect(None, {"EARS_EDGE_MODELS__TOKEN_FILE": str(secret)})
+    assert (found.problems, found.warnings) == ([], [])
+    assert found.config.models.token == "hf_hunter2"
+    assert found.shown()["models"]["token"] == "<hidden>"
+    assert "hunter2" not in repr(found.config)
+    (problem,) = problems(overrides={"models.token": "hunter2 and more"})
+    assert "models.token: expected one word" in problem
+    assert "hunter2" not in problem
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "problem"),
+    [
+        ("https://mirror.example", None),
+        ("http://127.0.0.1:8080/hub", None),
+        ("mirror.example", "got 'mirror.example'; expected https://HOST"),
+        ("https://me:hunter2@mirror.example", "got an address with a login; expected"),
+        ("https://", "expected https://HOST"),
+    ],
+)
+def test_the_endpoint_is_an_address_of_the_web_without_a_login(endpoint: str, problem: str | None) -> None:
+    found = problems(overrides={"models.endpoint": endpoint})
+    assert len(found) == (problem is not None)
+    assert all(problem is not None and problem in text and "hunter2" not in text for text in found)
+
+
+def test_a_token_that_would_travel_in_the_clear_is_doubted() -> None:
+    found = settings.inspect(None, {}, {"models.endpoint": "http://mirror.example", "models.token": "x"})
+    assert found.problems == []
+    assert len(found.warnings) == 1
 
 
 @pytest.mark.parametrize(
