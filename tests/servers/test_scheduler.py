@@ -246,26 +246,24 @@ async def test_work_of_a_session_that_has_gone_is_dropped() -> None:
 
 async def test_live_words_rest_as_long_as_they_took() -> None:
     now = 100.0
+    took = {"live": 3.0, "final": 1.0, "window": 5.0}
     recognizer = OrderedRecognizer()
-
-    def clock() -> float:
-        return now
 
     def decode(work: Work) -> Decoded:
         nonlocal now
-        now += 3.0
+        now += took[work.urgency]
         return OrderedRecognizer.decode(recognizer, work)
 
-    recognizer.decode = decode  # type: ignore[method-assign]  # a slow one, by its own clock
-    queue = InferenceQueue(recognizer, clock)
+    recognizer.decode = decode  # type: ignore[method-assign]  # slow, by the clock that it turns
+    queue = InferenceQueue(recognizer, lambda: now)
     runner = asyncio.create_task(queue.run())
     await queue.decode(work("live"))
-    assert queue._live_from == now + 3.0
     waiting = asyncio.create_task(queue.decode(work("live")))
     await queue.decode(work("final"))
-    assert recognizer.order == ["live", "final"]
-    await waiting  # by now, its rest is over
-    assert recognizer.order == ["live", "final", "live"]
+    assert recognizer.order == ["live", "final"]  # two of three seconds are left
+    await queue.decode(work("window"))
+    await waiting
+    assert recognizer.order == ["live", "final", "window", "live"]
     runner.cancel()
     await queue.close()
 
