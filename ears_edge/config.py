@@ -18,7 +18,7 @@ class ModelConfig:
     """`[model]`: which model serves."""
 
     name: str = "embedded"
-    """A name of the catalog such as `embedded`, `owner/repo[@revision]`, or a folder in the onnx-asr layout."""
+    """A name of the catalog such as `embedded`, `owner/repo[@revision]`, or a folder of files."""
     threads: Annotated[int, Bounds(ge=0, le=256)] = 0
     """Threads of one encoder run; 0 means one for each physical core."""
     languages: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class EngineConfig:
     """Live words: audio between two looks at a growing utterance."""
     live_hold_s: Annotated[float, Bounds(ge=0, le=5)] = 0.96
     """Live words: the youngest audio, about which two looks that agree prove nothing yet."""
-    live_confidence: Annotated[float, Bounds(ge=0, le=1)] = 0.9
+    live_confidence: Annotated[float, Bounds(ge=0, le=1)] = 0.8
     """Live words: a word less sure than this waits for more audio."""
 
 
