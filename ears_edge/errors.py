@@ -10,6 +10,30 @@
 * `InferenceError`: our fault; ends one session only.
 """
 
+import os
+import re
+import socket
+from typing import Final
+
+_ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
+
+
+def excerpt(value: object, limit: int = 60) -> str:
+    """A value as people may see it in a message: its repr, cut."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def network_reason(exc: OSError | UnicodeError) -> str:
+    """Why the system could not reach or use a network address: a few words for the inside of a sentence."""
+    if isinstance(exc, UnicodeError):
+        return "no host can have this name"
+    if isinstance(exc, socket.gaierror):
+        return exc.strerror or str(exc)
+    # asyncio tells several failed addresses in one text, and hides the system's words for a single one.
+    numbers = [exc.errno] if exc.errno else [int(number) for number in _ERRNO.findall(str(exc))]
+    return os.strerror(numbers[-1]) if numbers else str(exc) or type(exc).__name__
+
 
 class EarsEdgeError(Exception):
     """Root. `code` is stable (both wires, metrics, tests); `str(exc)` is prose for people."""

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, get_origin
 
 from ears_edge.config import Config
-from ears_edge.errors import ConfigError
-from ears_edge.settings_rules import contradictions, doubts, excerpt, expectation
+from ears_edge.errors import ConfigError, excerpt
+from ears_edge.settings_rules import contradictions, doubts, expectation
 from ears_edge.typed import ShapeError, to_typed
 
 PREFIX: Final = "EARS_EDGE_"
@@ -28,6 +28,8 @@ FILE_SUFFIX: Final = "_FILE"
 SYSTEM_FILE: Final = Path("/etc/ears-edge/ears-edge.toml")
 SECRETS: Final = frozenset({"ears.listener_tokens", "models.token"})
 """Keys whose values are never shown."""
+MAX_FILE_BYTES: Final = 1_048_576
+"""No settings file, and no file with a secret, is larger."""
 NONE: Final[Mapping[str, str]] = types.MappingProxyType({})
 
 
@@ -82,7 +84,7 @@ class Settings:
     """The TOML file that was read, if there was one."""
 
     def shown(self) -> dict[str, dict[str, object]]:
-        """Section -> key -> value as plain data; instead of secrets, how many there are or that there is one."""
+        """Section -> key -> value as plain data; of secrets only whether, or how many, there are."""
         table: dict[str, dict[str, object]] = {name: {} for name in _SECTIONS}
         for key in KEYS.values():
             value = getattr(getattr(self.config, key.section), key.name)
@@ -154,40 +156,50 @@ def _search(env: Mapping[str, str]) -> Path | None:
     if not folders and (home := env.get("HOME", "").strip()):
         folders.append(Path(home, ".config"))
     candidates = [*(folder / "ears-edge" / "ears-edge.toml" for folder in folders), SYSTEM_FILE]
-    return next((file for file in candidates if file.is_file()), None)
+    # Not `Path.is_file`: it raises for a folder that this user may not look into, such as another one's home.
+    return next((file for file in candidates if os.path.isfile(file)), None)  # noqa: PTH113
 
 
 def _from_file(path: Path | None, settings: Settings) -> Iterator[_Value]:
     if path is None:
         return
     try:
-        with path.open("rb") as file:
-            document = tomllib.load(file)
-            readable_by_all = bool(os.fstat(file.fileno()).st_mode & stat.S_IROTH)
-    except OSError as exc:
-        settings.problems.append(
-            ConfigError("", f"can't read the settings file {path}: {exc.strerror or exc}")
-        )
+        document, readable_by_all = _read_document(path)
+    except ConfigError as problem:
+        settings.problems.append(problem)
         return
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        settings.problems.append(ConfigError("", f"the settings file {path} is not valid TOML: {exc}"))
-        return
+    origin = _printable(path)
     for section, table in document.items():
         if section not in _SECTIONS:
-            settings.problems.append(_unknown(section, str(path), [*_SECTIONS, *KEYS], "section"))
+            settings.problems.append(_unknown(section, origin, [*_SECTIONS, *KEYS], "section"))
         elif not isinstance(table, dict):
             settings.problems.append(
-                ConfigError(section, f"in {path}: is a section; write [{section}] above its keys")
+                ConfigError(section, f"in {origin}: is a section; write [{section}] above its keys")
             )
         else:
             for name, value in table.items():
                 key = KEYS.get(f"{section}.{name}")
                 if key is None:
-                    settings.problems.append(_unknown(f"{section}.{name}", str(path), KEYS, "key"))
+                    settings.problems.append(_unknown(f"{section}.{name}", origin, KEYS, "key"))
                     continue
                 if key.dotted in SECRETS and value and readable_by_all:
                     settings.warnings.append(_too_open(key, path))
-                yield _Value(key, value, str(path))
+                yield _Value(key, value, origin)
+
+
+def _read_document(path: Path) -> tuple[dict[str, Any], bool]:  # TOML's values
+    name = f"the settings file {_printable(path)}"
+    try:
+        text, readable_by_all = _read_text(path)
+        return tomllib.loads(text), readable_by_all
+    except OSError as exc:
+        raise ConfigError("", f"can't read {name}: {exc.strerror or exc}") from exc
+    except _NotTextError as exc:
+        raise ConfigError("", f"{name} {exc}") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError("", f"{name} is not valid TOML: {exc}") from exc
+    except RecursionError as exc:
+        raise ConfigError("", f"{name} is not valid TOML: nested too deeply") from exc
 
 
 def _from_env(env: Mapping[str, str], settings: Settings) -> Iterator[_Value]:
@@ -224,19 +236,39 @@ def _from_flags(overrides: Mapping[str, str], settings: Settings) -> Iterator[_V
 
 
 def _secret(key: Key, path: Path, settings: Settings) -> _Text:
+    name = f"{_printable(path)}, which {key.variable}{FILE_SUFFIX} names"
     try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read().strip()
-            mode = os.fstat(file.fileno()).st_mode
+        text, readable_by_all = _read_text(path)
     except OSError as exc:
-        problem = f"can't read {path}, which {key.variable}{FILE_SUFFIX} names: {exc.strerror or exc}"
-        raise ConfigError(key.dotted, problem) from exc
-    except UnicodeDecodeError as exc:
-        problem = f"{path}, which {key.variable}{FILE_SUFFIX} names, is not text in UTF-8"
-        raise ConfigError(key.dotted, problem) from exc
-    if key.dotted in SECRETS and mode & stat.S_IROTH:
+        raise ConfigError(key.dotted, f"can't read {name}: {exc.strerror or exc}") from exc
+    except _NotTextError as exc:
+        raise ConfigError(key.dotted, f"{name}, {exc}") from exc
+    if key.dotted in SECRETS and readable_by_all:
         settings.warnings.append(_too_open(key, path))
-    return _Text(text.replace("\n", ",") if _is_list(key) else text)
+    lines = text.strip().splitlines()
+    return _Text(",".join(lines) if _is_list(key) else "\n".join(lines))
+
+
+class _NotTextError(ValueError):
+    """A file holds something else than text; says what, as the end of a sentence about it."""
+
+
+def _read_text(path: Path) -> tuple[str, bool]:
+    """A small file's text, and whether every user of this machine can read it.
+
+    Raises:
+        OSError: It can't be read.
+        _NotTextError: It is not UTF-8 (with or without a byte order mark), or far too large.
+    """
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+        readable_by_all = bool(os.fstat(file.fileno()).st_mode & stat.S_IROTH)
+    if len(data) > MAX_FILE_BYTES:
+        raise _NotTextError(f"is larger than {MAX_FILE_BYTES >> 20} MiB")
+    try:
+        return data.decode("utf-8-sig"), readable_by_all
+    except UnicodeDecodeError as exc:
+        raise _NotTextError("is not text in UTF-8") from exc
 
 
 def _typed(key: Key, value: object, origin: str) -> object:
@@ -246,6 +278,8 @@ def _typed(key: Key, value: object, origin: str) -> object:
         ConfigError: It is of the wrong type or out of its bounds; the value is told unless it is a secret.
     """
     if isinstance(value, _Text):
+        if not _is_unicode(value):
+            raise ConfigError(key.dotted, f"the value from {origin} is not text in UTF-8")
         plain: object = (
             [item for part in value.split(",") if (item := part.strip())] if _is_list(key) else str(value)
         )
@@ -268,7 +302,10 @@ def _assembled(values: Mapping[str, object]) -> Config:
 
 
 def _unknown(name: str, source: str, known: Iterable[str], kind: str) -> ConfigError:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if name != name.upper() and (upper := name.upper()) in known:  # a variable in small letters
+        near = [upper]
     if not near:
         # `port` at the top of a file, or a right key in a wrong section
         near = [dotted for dotted, key in KEYS.items() if key.name == name.rpartition(".")[2]][:1]
@@ -277,7 +314,22 @@ def _unknown(name: str, source: str, known: Iterable[str], kind: str) -> ConfigE
 
 
 def _too_open(key: Key, path: Path) -> str:
-    return f"{path} holds {key.dotted} and every user of this machine can read it; try: chmod 600 {path}"
+    name = _printable(path)
+    return f"{name} holds {key.dotted} and every user of this machine can read it; try: chmod 600 {name}"
+
+
+def _printable(path: Path) -> str:
+    """A path as text; its bytes on the disk may be none."""
+    return os.fsencode(path).decode(errors="replace")
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether this came as UTF-8. What did not, Python hands on as surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_list(key: Key) -> bool:

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterator
 from typing import Annotated, Final, Literal, get_args, get_origin
-from urllib.parse import urlsplit
 
 from ears_edge.addresses import MAX_INSTANCE_NAME_BYTES
 from ears_edge.config import Config, EarsConfig, EngineConfig, WyomingConfig
-from ears_edge.errors import ConfigError
+from ears_edge.errors import ConfigError, excerpt
 from ears_edge.typed import Bounds
+from ears_edge.uri import TcpAddress, listen_address
 
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}")
 _ENDPOINT: Final = re.compile(r"https?://[^/\s?#@]+(?:/[^\s?#]*)?")
@@ -20,6 +20,8 @@ def contradictions(config: Config) -> Iterator[ConfigError]:
     """Settings that are sound alone, but not together, or not in a way that a type can say."""
     yield from _geometry(config.engine)
     yield from _listening(config.wyoming, config.ears)
+    if not config.model.name.strip():
+        yield ConfigError("model.name", "is empty; name a model, such as 'embedded', or a folder")
     for code in config.model.languages:
         if not _LANGUAGE.fullmatch(code):
             problem = f"got {excerpt(code)}; expected a bare code such as 'en' or 'de'"
@@ -48,7 +50,7 @@ def doubts(config: Config) -> Iterator[str]:
     if config.ears.listener_tokens and not config.ears.enable_listener_mode:
         yield "ears.listener_tokens is set, but ears.enable_listener_mode is off: they are not used"
     if config.models.token and config.models.endpoint.startswith("http://"):
-        yield "models.token is set, and models.endpoint is http://: the token travels where others can read it"
+        yield "models.token is set, but models.endpoint is http://: the token can be read on its way"
 
 
 def expectation(annotation: object) -> str:
@@ -68,12 +70,6 @@ def expectation(annotation: object) -> str:
     return names.get(annotation, "a list of texts")
 
 
-def excerpt(value: object, limit: int = 60) -> str:
-    """A value as people may see it in a message: its repr, cut."""
-    text = repr(value)
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
-
-
 def _geometry(engine: EngineConfig) -> Iterator[ConfigError]:
     window_s = engine.left_s + engine.chunk_s + engine.right_s
     if window_s > engine.full_window_s:
@@ -87,28 +83,14 @@ def _geometry(engine: EngineConfig) -> Iterator[ConfigError]:
 def _listening(wyoming: WyomingConfig, ears: EarsConfig) -> Iterator[ConfigError]:
     if not wyoming.enabled and not ears.enabled:
         yield ConfigError("wyoming.enabled", "both servers are off; turn on wyoming.enabled or ears.enabled")
-    listens = _tcp_address(wyoming.uri)
-    if isinstance(listens, ConfigError):
-        yield listens
-    elif listens is not None and wyoming.enabled and ears.enabled and listens[1] == ears.port != 0:
-        wildcards = {"0.0.0.0", "::"}  # noqa: S104  # compared with, not bound
-        if listens[0] == ears.host or wildcards & {listens[0], ears.host}:
-            yield ConfigError("ears.port", f"{ears.port} is the port of wyoming.uri, too; give each its own")
-
-
-def _tcp_address(uri: str) -> tuple[str, int] | ConfigError | None:
-    """Host and port of a TCP address; None for the other transports; else an error, not raised."""
-    expected = "expected tcp://HOST:PORT, unix:///PATH or stdio://"
     try:
-        parts = urlsplit(uri)
-        host, port = parts.hostname, parts.port
-    except ValueError as exc:
-        return ConfigError("wyoming.uri", f"got {excerpt(uri)} ({exc}); {expected}")
-    match parts.scheme:
-        case "tcp" if host and port is not None and not parts.path.strip("/"):
-            return host, port
-        case "unix" if not parts.netloc and parts.path.startswith("/"):
-            return None
-        case "stdio" if not parts.netloc and not parts.path:
-            return None
-    return ConfigError("wyoming.uri", f"got {excerpt(uri)}; {expected}")
+        listens = listen_address(wyoming.uri)
+    except ConfigError as problem:
+        yield problem
+        return
+    if not (wyoming.enabled and ears.enabled and isinstance(listens, TcpAddress)):
+        return
+    if listens.port == ears.port != 0:
+        wildcards = {"", "0.0.0.0", "::"}  # noqa: S104  # compared with, not bound
+        if listens.host == ears.host or wildcards & {listens.host, ears.host}:
+            yield ConfigError("ears.port", f"{ears.port} is the port of wyoming.uri, too; give each its own")

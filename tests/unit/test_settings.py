@@ -1,5 +1,6 @@
 """Layers, sources and kind errors of the settings."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,7 @@ def test_a_file_without_secrets_may_be_read_by_everybody(tmp_path: Path) -> None
         ("[model]\nlanguages = 'en'\n", ["model.languages: got 'en'", "a list of texts"]),
         ("[model]\nlanguages = ['en-US']\n", ["model.languages: got 'en-US'", "bare code"]),
         ("[model]\nname = 3\n", ["model.name: got 3", "expected text"]),
+        ("[model]\nname = ' '\n", ["model.name: is empty"]),
         (
             "[engine]\nchunk_s = 9.0\n",
             ["engine.chunk_s: left_s + chunk_s + right_s is 15.8 s", "full_window_s (15 s)"],
@@ -142,8 +144,14 @@ def test_a_file_without_secrets_may_be_read_by_everybody(tmp_path: Path) -> None
         ("[wyoming]\nuri = 'tcp://x:99999'\n", ["wyoming.uri"]),
         ("[wyoming]\nuri = 'unix://relative'\n", ["wyoming.uri"]),
         ("[wyoming]\nuri = 'tcp://[::1'\n", ["wyoming.uri"]),
+        ("[wyoming]\nuri = 'tcp://me:hunter@box:1'\n", ["wyoming.uri"]),
+        ("[wyoming]\nuri = 'unix:///run/x?y'\n", ["wyoming.uri"]),
+        ("[wyoming]\nuri = 'ws://box:1'\n", ["wyoming.uri"]),
+        ("[ears]\nhost = ''\nport = 10300\n", ["ears.port: 10300 is the port of wyoming.uri"]),
         ("[ears\n", ["is not valid TOML", "line 1"]),
         ("[ears]\nport = 1\nport = 2\n", ["is not valid TOML"]),
+        (f"x = {'[' * 3000}", ["is not valid TOML", "nested too deeply"]),
+        ("#" * 1_100_000, ["ears-edge.toml is larger than 1 MiB"]),
     ],
 )
 def test_a_mistake_in_the_file_is_told_with_key_source_and_what_is_expected(
@@ -173,12 +181,16 @@ def test_two_servers_on_one_machine_may_share_a_port_number_on_different_address
     [
         ({"EARS_EDGE_EARS__PROT": "1"}, ["EARS_EDGE_EARS__PROT: no such variable", "EARS_EDGE_EARS__PORT?"]),
         ({"EARS_EDGE_EARS_PORT": "1"}, ["EARS_EDGE_EARS_PORT", "did you mean EARS_EDGE_EARS__PORT?"]),
-        ({"EARS_EDGE_ears__port": "1"}, ["EARS_EDGE_ears__port", "no such variable"]),
+        ({"EARS_EDGE_ears__port": "1"}, ["EARS_EDGE_ears__port", "did you mean EARS_EDGE_EARS__PORT?"]),
         ({"EARS_EDGE_NONSENSE": ""}, ["EARS_EDGE_NONSENSE", "no such variable"]),
         ({"EARS_EDGE_EARS__PORT": "1.5.2"}, ["ears.port: got '1.5.2' from EARS_EDGE_EARS__PORT"]),
         (
             {"EARS_EDGE_EARS__PORT_FILE": "/nowhere/x"},
             ["ears.port: can't read /nowhere/x", "EARS_EDGE_EARS__PORT_FILE"],
+        ),
+        (
+            {"EARS_EDGE_ZEROCONF__NAME": "K\udcfcche"},
+            ["zeroconf.name: the value from EARS_EDGE_ZEROCONF__NAME is not text in UTF-8"],
         ),
     ],
 )
@@ -295,5 +307,27 @@ def test_a_folder_and_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
     assert "can't read the settings file" in problems(tmp_path)[0]
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe")
-    assert "is not valid TOML" in problems(binary)[0]
+    assert "binary.toml is not text in UTF-8" in problems(binary)[0]
     assert "not text in UTF-8" in problems(env={"EARS_EDGE_LOG__LEVEL_FILE": str(binary)})[0]
+
+
+def test_a_byte_order_mark_as_some_editors_write_it_is_no_mistake(tmp_path: Path) -> None:
+    assert settings.load(write(tmp_path, "\ufeff[ears]\nport = 1\n"), {}).ears.port == 1
+
+
+def test_a_secret_of_endless_length_is_not_read_to_its_end() -> None:
+    (problem,) = problems(env={"EARS_EDGE_MODELS__TOKEN_FILE": "/dev/zero"})
+    assert problem.startswith(
+        "models.token: /dev/zero, which EARS_EDGE_MODELS__TOKEN_FILE names, is larger than"
+    )
+
+
+def test_a_home_that_cant_be_looked_into_is_passed_over() -> None:
+    assert settings.inspect(None, {"HOME": f"/{'x' * 5000}"}).problems == []
+
+
+def test_a_file_whose_name_is_no_text_is_named_all_the_same(tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"caf\xe9.toml")
+    file.write_text("[ears]\nport = 1\n", encoding="utf-8")
+    found = settings.inspect(file, {})
+    assert found.origins == {"ears.port": f"{tmp_path}/caf\ufffd.toml"}
