@@ -13,6 +13,7 @@ MAX_INSTANCE_NAME_BYTES: Final = 59
 """63 bytes of a DNS label (RFC 6763, section 4.1.1), less a suffix such as `-2` if the name is taken."""
 
 _LABEL_BYTES: Final = 63
+_HERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # not bound: stand for all
 _NOT_THE_LAN: Final = re.compile(
     # Docker, Podman, LXC, libvirt, Kubernetes, Home Assistant's Supervisor; then tunnels without multicast.
     r"(docker|br-[0-9a-f]{12}$|veth|podman|cni|lxc|lxd|virbr|vnet|flannel|cali|kube|hassio|tailscale|wg|u?tun)"
@@ -57,6 +58,11 @@ def reachable(
     return tuple(str(address) for address in sorted(best, key=lambda address: address.version))[
         :MAX_ADDRESSES
     ]
+
+
+def from_here(bound: str) -> str:
+    """The address by which a program on this machine reaches a server that listens on `bound`."""
+    return _HERE.get(bound, bound)
 
 
 def host_label(host_name: str) -> str:

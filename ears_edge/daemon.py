@@ -1,7 +1,6 @@
 """The composition root: builds the parts, starts them, and ends them in good order."""
 
 import asyncio
-import errno
 import logging
 import os
 import signal
@@ -11,7 +10,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
 
 from ears_edge import __version__, log, welcome
 from ears_edge.config import Config
@@ -25,6 +23,7 @@ from ears_edge.servers.pidfile import AlreadyRunningError, pid_file, pid_file_pa
 from ears_edge.servers.wyoming import WyomingServer
 from ears_edge.systemd import Notifier
 from ears_edge.terminal import Terminal, console, plain
+from ears_edge.uri import TcpAddress, listen_address
 
 DRAIN_S: Final = 5.0
 """From the first signal to the end, at most."""
@@ -164,9 +163,7 @@ async def build(
             announcer=announcer,
             ready=ready,
             alive=lambda: engine.running,
-            done=wyoming.wait_done
-            if wyoming is not None and config.wyoming.uri.startswith("stdio:")
-            else None,
+            done=wyoming.wait_done if wyoming is not None and wyoming.over_stdio else None,
         )
 
 
@@ -234,11 +231,7 @@ async def _start(server: Server) -> None:
     try:
         await server.start()
     except ConfigError as exc:
-        cause = exc.__cause__
-        advice = ""
-        if isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE and " taken " not in str(exc):
-            advice = f"; another program listens there: stop it, or change {exc.key}"
-        raise UnavailableError(f"{exc}{advice}") from exc
+        raise UnavailableError(str(exc)) from exc
 
 
 async def _drain(servers: Sequence[Server], announcer: Announcer | None, stop: Stop) -> None:
@@ -302,13 +295,13 @@ def _pid_file_path(env: Mapping[str, str]) -> Path | None:
 
 
 def _wyoming_listening(server: WyomingServer | None) -> Iterator[welcome.Listening]:
-    uris = server.addresses if server is not None else ()
-    addresses = [urlsplit(uri) for uri in uris]
-    if addresses and addresses[0].scheme == "tcp":
-        bound = tuple(address.hostname or "" for address in addresses)
-        yield welcome.Listening(name="Wyoming", scheme="tcp", bound=bound, port=addresses[0].port or 0)
-    elif uris:
-        yield welcome.Listening(name="Wyoming", scheme=None, uri=uris[0])
+    addresses = [listen_address(uri) for uri in server.addresses] if server is not None else []
+    match addresses:
+        case [TcpAddress(port=port), *_]:
+            bound = tuple(address.host for address in addresses if isinstance(address, TcpAddress))
+            yield welcome.Listening(name="Wyoming", scheme="tcp", bound=bound, port=port)
+        case [address]:
+            yield welcome.Listening(name="Wyoming", scheme=None, uri=str(address))
 
 
 def _ears_listening(server: EarsServer | None) -> Iterator[welcome.Listening]:

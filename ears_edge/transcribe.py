@@ -9,7 +9,6 @@ from typing import Final, Literal, TypeAlias
 
 from ears_edge import clients, subtitles
 from ears_edge.audio.files import STDIN, STDIN_NAME, AudioSource, open_audio
-from ears_edge.clients.address import ServerAddress, parse
 from ears_edge.clients.exchange import Exchange, Pace, Progress, Said, fast, paced, real_time
 from ears_edge.config import Config
 from ears_edge.engine.recognizer import Recognizer, TdtRecognizer
@@ -20,6 +19,7 @@ from ears_edge.events import FinalText, FinalWords, Segment, join
 from ears_edge.models.folder import resolve
 from ears_edge.terminal import console, plain, progress
 from ears_edge.transcript import Transcript, error_line, json_line
+from ears_edge.uri import ServerAddress, WebSocketAddress, server_address
 
 Output: TypeAlias = Literal["text", "json", "srt", "vtt"]
 Listen: TypeAlias = Callable[[AudioSource, Pace, Progress, Said], Awaitable[Transcript]]
@@ -59,7 +59,7 @@ def run(
         UnsupportedError: Subtitles of several files, or over Wyoming; or the model has not that language.
         ModelError: The model can't be used.
     """
-    address = None if server is None else parse(server)
+    address = None if server is None else server_address(server)
     if output in ("srt", "vtt"):
         _check_subtitles(files, address)
     recognizer = None if address else _load(config, language)
@@ -70,7 +70,7 @@ def run(
 def _check_subtitles(files: Sequence[str], address: ServerAddress | None) -> None:
     if len(files) > 1:
         raise UnsupportedError("subtitles are printed for one file at a time; name one file")
-    if address is not None and address.wyoming:
+    if address is not None and not isinstance(address, WebSocketAddress):
         raise UnsupportedError(
             f"{address}: Wyoming tells no word times, so there can be no subtitles; "
             "ask the eaRS server (ws://HOST:8765), or leave out --server"

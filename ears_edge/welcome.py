@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ears_edge.addresses import Interface, reachable
+from ears_edge.addresses import Interface, from_here, reachable
 from ears_edge.models.folder import EMBEDDED, ModelInfo
+from ears_edge.uri import host_and_port
 
 Scheme = Literal["tcp", "ws"]
 
@@ -32,8 +33,7 @@ class Listening:
         """The address for a client on this machine."""
         if self.scheme is None:
             return self.uri
-        host = self.bound[0] if self.bound else "127.0.0.1"
-        return _uri(self.scheme, {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), self.port)  # noqa: S104  # read
+        return _uri(self.scheme, from_here(self.bound[0] if self.bound else ""), self.port)
 
 
 def lines(
@@ -71,5 +71,4 @@ def lines(
 
 
 def _uri(scheme: Scheme, address: str, port: int) -> str:
-    host = f"[{address}]" if ":" in address else address
-    return f"{scheme}://{host}:{port}"
+    return f"{scheme}://{host_and_port(address, port)}"

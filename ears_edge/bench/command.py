@@ -12,12 +12,12 @@ from ears_edge.bench.measure import Clock, Target, measure
 from ears_edge.bench.memory import peak_bytes
 from ears_edge.bench.report import Report, json_line, show
 from ears_edge.bench.target import EngineTarget, ServerTarget
-from ears_edge.clients.address import parse
 from ears_edge.config import Config
 from ears_edge.engine.recognizer import TdtRecognizer
 from ears_edge.engine.scheduler import Engine
 from ears_edge.models.folder import resolve
 from ears_edge.terminal import console, progress
+from ears_edge.uri import server_address
 
 IN_PROCESS: Final = "in-process"
 """The report's `target` without a server."""
@@ -74,7 +74,7 @@ async def in_process(clips: Sequence[Clip], plan: Plan, config: Config) -> Repor
 
 async def on_server(clips: Sequence[Clip], plan: Plan, uri: str) -> Report:
     """Measure a running server; its memory is its own."""
-    address = parse(uri)
+    address = server_address(uri)
     return await report_on(ServerTarget(address), clips, plan, name=str(address), model="")
 
 

@@ -5,13 +5,12 @@ from typing import Final
 
 from ears_edge.bench.clips import Clip
 from ears_edge.bench.measure import Answer, Ear
-from ears_edge.clients.address import ServerAddress
-from ears_edge.clients.ears import EarsClient
+from ears_edge.clients import client
 from ears_edge.clients.exchange import Pace
-from ears_edge.clients.wyoming import WyomingClient
 from ears_edge.engine.scheduler import Engine, Stream
 from ears_edge.engine.session import SessionOptions
 from ears_edge.events import FinalText, FinalWords
+from ears_edge.uri import ServerAddress
 
 BLOCK_S: Final = 0.1
 """Audio given to the engine at once; clients send between 10 and 100 ms."""
@@ -62,8 +61,8 @@ class ServerTarget:
 
     async def hear(self, clip: Clip, pace: Pace, ear: Ear) -> Answer:
         """See `Target`."""
-        client = (WyomingClient if self._address.wyoming else EarsClient)(self._address, _Source(clip), None)
-        transcript = await client.transcribe(pace, ear.sent, lambda piece: ear.said(len(piece.split())))
+        asking = client(self._address, _Source(clip), None)
+        transcript = await asking.transcribe(pace, ear.sent, lambda piece: ear.said(len(piece.split())))
         segments = transcript.segments
         ends = None if segments is None else [word.end for segment in segments for word in segment.words]
         return Answer(transcript.text, ends)

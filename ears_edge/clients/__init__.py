@@ -1,11 +1,11 @@
 """Clients of both protocols: audio to a running server, its transcript back."""
 
 from ears_edge.audio.files import AudioSource
-from ears_edge.clients.address import ServerAddress
 from ears_edge.clients.ears import EarsClient
 from ears_edge.clients.exchange import Pace, Progress, Said, fast
 from ears_edge.clients.wyoming import WyomingClient
 from ears_edge.transcript import Transcript
+from ears_edge.uri import ServerAddress, WebSocketAddress
 
 
 def ignore(_news: object) -> None:
@@ -35,5 +35,11 @@ async def transcribe(
         ServerError: The server can't be reached, went away, hung, or answered with an error (its code).
         AudioFormatError: The source can't be read.
     """
-    client = WyomingClient if address.wyoming else EarsClient
     return await client(address, source, language).transcribe(pace, progress, said)
+
+
+def client(address: ServerAddress, source: AudioSource, language: str | None) -> EarsClient | WyomingClient:
+    """The client that speaks the address's protocol, for one source."""
+    if isinstance(address, WebSocketAddress):
+        return EarsClient(address, source, language)
+    return WyomingClient(address, source, language)

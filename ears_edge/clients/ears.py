@@ -11,7 +11,6 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from ears_edge.audio.converter import Converter
 from ears_edge.audio.files import AudioSource
 from ears_edge.audio.pcm import encode_f32
-from ears_edge.clients.address import ServerAddress
 from ears_edge.clients.exchange import (
     CONNECT_TIMEOUT_S,
     SEND_TIMEOUT_S,
@@ -29,6 +28,7 @@ from ears_edge.clients.exchange import (
 from ears_edge.errors import PeerProtocolError, ServerError
 from ears_edge.transcript import Transcript
 from ears_edge.units import F32, samples
+from ears_edge.uri import WebSocketAddress
 from ears_edge.wire import ears_client as wire
 
 RATE: Final = 24_000
@@ -39,7 +39,7 @@ CLOSE_TIMEOUT_S: Final = 2.0
 class EarsClient:
     """Sends one source and waits for the final text."""
 
-    def __init__(self, address: ServerAddress, source: AudioSource, language: str | None) -> None:
+    def __init__(self, address: WebSocketAddress, source: AudioSource, language: str | None) -> None:
         self._address = address
         self._source = source
         self._language = language
@@ -114,7 +114,7 @@ class EarsClient:
 
 
 @asynccontextmanager
-async def _connection(address: ServerAddress) -> AsyncIterator[ClientConnection]:
+async def _connection(address: WebSocketAddress) -> AsyncIterator[ClientConnection]:
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S) as limit:
             socket = await connect(

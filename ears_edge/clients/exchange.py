@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Final, TypeAlias, TypeVar
 
 from ears_edge.audio.files import AudioSource
-from ears_edge.errors import ServerError
+from ears_edge.errors import ServerError, network_reason
 
 T = TypeVar("T")
 
@@ -110,11 +110,9 @@ def unreachable(server: str, reason: object) -> ServerError:
     )
 
 
-def no_answer(exc: Exception, limit: asyncio.Timeout) -> str:
+def no_answer(exc: OSError | UnicodeError, limit: asyncio.Timeout) -> str:
     """Why a connection could not be made, in a few words."""
-    if limit.expired():
-        return f"no answer for {CONNECT_TIMEOUT_S:g} s"
-    return (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
+    return f"no answer for {CONNECT_TIMEOUT_S:g} s" if limit.expired() else network_reason(exc)
 
 
 def gone(server: str) -> ServerError:

@@ -7,7 +7,6 @@ from typing import Final
 
 from ears_edge.audio.files import AudioSource
 from ears_edge.audio.pcm import PcmFormat, decode, encode_s16
-from ears_edge.clients.address import ServerAddress
 from ears_edge.clients.exchange import (
     CONNECT_TIMEOUT_S,
     SEND_TIMEOUT_S,
@@ -25,6 +24,7 @@ from ears_edge.clients.exchange import (
 from ears_edge.errors import PeerProtocolError, ServerError
 from ears_edge.transcript import Transcript
 from ears_edge.units import samples
+from ears_edge.uri import TcpAddress, WyomingAddress
 from ears_edge.wire import wyoming_client as wire
 
 READ_BYTES: Final = 65_536
@@ -33,7 +33,7 @@ READ_BYTES: Final = 65_536
 class WyomingClient:
     """Sends one source, waits for its text. Wyoming tells no word times, so there are no segments."""
 
-    def __init__(self, address: ServerAddress, source: AudioSource, language: str | None) -> None:
+    def __init__(self, address: WyomingAddress, source: AudioSource, language: str | None) -> None:
         self._address = address
         self._source = source
         self._language = language
@@ -110,11 +110,11 @@ class WyomingClient:
 
 @asynccontextmanager
 async def _connection(
-    address: ServerAddress,
+    address: WyomingAddress,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S) as limit:
-            if address.path is None:
+            if isinstance(address, TcpAddress):
                 reader, writer = await asyncio.open_connection(address.host, address.port)
             else:
                 reader, writer = await asyncio.open_unix_connection(address.path)

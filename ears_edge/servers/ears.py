@@ -28,7 +28,7 @@ from ears_edge.servers.ears_role import (
 from ears_edge.servers.ears_session import BUSY, ActiveRole, Outcome
 from ears_edge.servers.engine_port import Engine
 from ears_edge.servers.listeners import StreamRegistry
-from ears_edge.servers.listening import listen
+from ears_edge.servers.listening import Keys, listen
 from ears_edge.servers.origin import origin_allowed, own_host_names
 from ears_edge.servers.peer import CLOSE_TIMEOUT_S, WRITE_LIMIT_BYTES, BoundedConnection, Peer, PeerGoneError
 from ears_edge.wire import ears
@@ -48,6 +48,7 @@ _library_logger = logging.getLogger(f"{__name__}.websocket")
 _library_logger.setLevel(logging.CRITICAL)
 """`websockets` logs what peers do wrong, and at DEBUG every frame, tokens included. We log the rest."""
 
+_KEYS: Final = Keys(host="ears.host", port="ears.port")
 _SHUTTING_DOWN: Final = Ending(GOING_AWAY, "the server is shutting down", orderly=True)
 
 Role: TypeAlias = ActiveRole | ListenerRole
@@ -89,7 +90,7 @@ class EarsServer:
             live = self._live
             most = self._config.max_connections + HANDSHAKES_BESIDES
 
-        for sock in await listen(self._config.host, self._config.port, section="ears"):
+        for sock in await listen(self._config.host, self._config.port, _KEYS):
             self._servers.append(
                 await serve(
                     self._handle,

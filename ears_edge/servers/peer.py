@@ -1,13 +1,13 @@
 """One WebSocket client, with a bound on everything it can make us keep or wait for."""
 
 import asyncio
-import socket
-from contextlib import suppress
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
+
+from ears_edge.servers.listening import keep_alive
 
 CLOSE_TIMEOUT_S: Final = 5.0
 """A client that does not answer a Close for this long loses its TCP connection."""
@@ -17,11 +17,6 @@ WRITE_LIMIT_BYTES: Final = 65_536
 
 MAX_UNREAD_PONG_BYTES: Final = 262_144
 """Answers to pings that a client may leave unread; they are sent without waiting, so they need a bound."""
-
-KEEPALIVE_IDLE_S: Final = 60
-KEEPALIVE_INTERVAL_S: Final = 15
-KEEPALIVE_PROBES: Final = 4
-"""A host that vanished is noticed after two minutes. See `BoundedConnection` for why by TCP."""
 
 _MAX_REASON_BYTES: Final = 123
 """Source: RFC 6455, section 5.5: a control frame holds 125 bytes, two of them the code."""
@@ -51,7 +46,7 @@ class BoundedConnection(ServerConnection):
         """Also: count it, and find dead hosts."""
         super().connection_made(transport)
         self.live.add(self)
-        _set_keepalive(transport.get_extra_info("socket"))
+        keep_alive(transport.get_extra_info("socket"))
         if len(self.live) > self.most:
             self.transport.abort()
 
@@ -143,16 +138,3 @@ class Peer:
 
 def _fit(reason: str) -> str:
     return reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
-
-
-def _set_keepalive(sock: Any) -> None:  # noqa: ANN401  # asyncio's TransportSocket, which has no public name
-    idle = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"  # macOS's name for it
-    with suppress(OSError):  # the client may be gone already
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in (
-            (idle, KEEPALIVE_IDLE_S),
-            ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
-            ("TCP_KEEPCNT", KEEPALIVE_PROBES),
-        ):
-            if hasattr(socket, name):
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -9,22 +9,13 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 from ears_edge.config import WyomingConfig
-from ears_edge.errors import ConfigError
-from ears_edge.servers.wyoming_address import (
-    KEY,
-    Address,
-    StdioAddress,
-    TcpAddress,
-    UnixAddress,
-    bind,
-    inode,
-    parse,
-    remove,
-)
+from ears_edge.servers.engine_port import Engine
+from ears_edge.servers.listening import Keys, keep_alive, listen
+from ears_edge.servers.unix_socket import bind, inode, remove
 from ears_edge.servers.wyoming_channel import READ_BYTES, Channel
 from ears_edge.servers.wyoming_connection import Connection
 from ears_edge.servers.wyoming_stdio import open_channel, restore
-from ears_edge.servers.wyoming_utterance import Engine
+from ears_edge.uri import LISTEN_KEY, StdioAddress, TcpAddress, UnixAddress, listen_address
 from ears_edge.wire import wyoming
 
 if TYPE_CHECKING:
@@ -59,9 +50,9 @@ class WyomingServer:
         """
         self._config = config
         self._engine = engine
-        self._address: Address = parse(config.uri)
+        self._address = listen_address(config.uri)
         self._stdio = stdio
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._addresses: tuple[str, ...] = ()
         self._socket_file: tuple[int, int] | None = None
         self._connections: dict[asyncio.Task[None], Connection] = {}
@@ -75,6 +66,11 @@ class WyomingServer:
     def addresses(self) -> tuple[str, ...]:
         """What it listens on, as URIs with the real ports; empty before `start()` and after `close()`."""
         return self._addresses
+
+    @property
+    def over_stdio(self) -> bool:
+        """Whether it serves standard input and output, and is thus done when these end."""
+        return isinstance(self._address, StdioAddress)
 
     @property
     def connections(self) -> int:
@@ -95,18 +91,15 @@ class WyomingServer:
             ConfigError: The address is taken, or can't be used.
         """
         match self._address:
-            case TcpAddress():
-                try:
-                    self._server = await self._listen(self._address)
-                except OSError as exc:
-                    raise ConfigError(KEY, f"can't listen on {self._address}: {exc.strerror or exc}") from exc
-                names = [bound.getsockname()[:2] for bound in self._server.sockets]
-                self._addresses = tuple(str(TcpAddress(*name)) for name in names)
+            case TcpAddress(host, port):
+                sockets = await listen(host, port, Keys(LISTEN_KEY, LISTEN_KEY))
+                for bound in sockets:
+                    await self._accept_on(bound)
+                self._addresses = tuple(str(TcpAddress(*bound.getsockname()[:2])) for bound in sockets)
             case UnixAddress(path):
                 bound = await asyncio.to_thread(bind, path)
                 self._socket_file = await asyncio.to_thread(inode, path)
-                # Given the socket, asyncio leaves the file to us.
-                self._server = await asyncio.start_server(self._admit, sock=bound, limit=READ_BYTES)
+                await self._accept_on(bound)  # given a socket, asyncio leaves the file to us
                 self._addresses = (str(self._address),)
             case StdioAddress():
                 self._stdio = self._stdio or (0, 1)
@@ -124,8 +117,8 @@ class WyomingServer:
             grace: Seconds that utterances at hand get to be completed; then they are cut.
         """
         self._closing = True
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in self._connections.values():
             connection.retire()
         if self._connections and grace > 0:
@@ -136,25 +129,20 @@ class WyomingServer:
             refusal.cancel()
         if rest := {*self._connections, *self._refusals}:
             await asyncio.wait(rest)
-        if self._server is not None:
-            await self._server.wait_closed()
-            self._server = None
+        for server in self._servers:
+            await server.wait_closed()
+        self._servers.clear()
         if isinstance(self._address, UnixAddress) and self._socket_file is not None:
             await asyncio.to_thread(remove, self._address.path, self._socket_file)
             self._socket_file = None
         self._addresses = ()
         self._done.set()
 
-    async def _listen(self, address: TcpAddress) -> asyncio.Server:
-        if address.host == "::" and socket.has_dualstack_ipv6():
-            # Every address of this machine: asyncio by itself would leave out IPv4.
-            both = socket.create_server(
-                (address.host, address.port), family=socket.AF_INET6, dualstack_ipv6=True
-            )
-            return await asyncio.start_server(self._admit, sock=both, limit=READ_BYTES)
-        return await asyncio.start_server(self._admit, address.host, address.port, limit=READ_BYTES)
+    async def _accept_on(self, bound: socket.socket) -> None:
+        self._servers.append(await asyncio.start_server(self._admit, sock=bound, limit=READ_BYTES))
 
     def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        keep_alive(writer.get_extra_info("socket"))
         channel = Channel(reader, writer, send_timeout_s=self._config.send_timeout_s)
         if self._closing:
             channel.abort()

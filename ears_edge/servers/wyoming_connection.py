@@ -26,8 +26,9 @@ from typing import Final, Literal, assert_never
 from ears_edge.config import WyomingConfig
 from ears_edge.engine.session import SessionOptions
 from ears_edge.errors import EarsEdgeError, PeerProtocolError, UnsupportedError
+from ears_edge.servers.engine_port import Engine
 from ears_edge.servers.wyoming_channel import Channel
-from ears_edge.servers.wyoming_utterance import Engine, Log, Order, Utterance
+from ears_edge.servers.wyoming_utterance import Log, Order, Utterance
 from ears_edge.wire import wyoming
 from ears_edge.wire.wyoming_frames import Frame, FrameReader
 

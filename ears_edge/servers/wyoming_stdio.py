@@ -6,8 +6,8 @@ import os
 from typing import BinaryIO
 
 from ears_edge.errors import ConfigError
-from ears_edge.servers.wyoming_address import KEY
 from ears_edge.servers.wyoming_channel import READ_BYTES, Channel
+from ears_edge.uri import LISTEN_KEY as KEY
 
 
 async def open_channel(source: int, sink: int, *, send_timeout_s: float) -> Channel:

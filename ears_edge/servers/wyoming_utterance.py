@@ -1,15 +1,15 @@
 """One utterance over Wyoming: what the engine says of it -> events for the client."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
 
 from ears_edge.audio.pcm import PcmFormat
 from ears_edge.engine.session import SessionOptions
 from ears_edge.errors import EarsEdgeError, InferenceError
 from ears_edge.events import Event, FinalText, FinalWords, Language, Pause, Segment, Word, join
-from ears_edge.models.folder import ModelInfo
+from ears_edge.servers.engine_port import Stream
 from ears_edge.units import seconds
 from ears_edge.wire import wyoming
 
@@ -18,23 +18,6 @@ FEED_BYTES: Final = 64 * 1024
 
 Log: TypeAlias = logging.LoggerAdapter[logging.Logger]
 Send: TypeAlias = Callable[[bytes], Awaitable[None]]
-
-
-class Stream(Protocol):
-    """One session of the engine."""
-
-    async def feed(self, pcm: bytes, fmt: PcmFormat) -> None: ...  # noqa: D102
-    async def finish(self) -> None: ...  # noqa: D102
-    def events(self) -> AsyncIterator[Event]: ...  # noqa: D102
-    async def close(self) -> None: ...  # noqa: D102
-
-
-class Engine(Protocol):
-    """What this server needs of the engine."""
-
-    @property
-    def model(self) -> ModelInfo: ...  # noqa: D102
-    def open(self, options: SessionOptions) -> Stream: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,8 @@ import soundfile
 from ears_edge import clients
 from ears_edge.audio.files import open_audio
 from ears_edge.audio.resample import Resampler
-from ears_edge.clients.address import parse
 from ears_edge.clients.exchange import Pace, fast, real_time
+from ears_edge.uri import server_address
 from ears_edge.wer import WordErrors, compare
 from tests.child import Child
 from tests.clips import Clip, clips
@@ -88,7 +88,7 @@ async def over(uri: str, files: dict[str, Path], pace: Callable[[], Pace]) -> Te
     async def one(path: Path) -> str:
         async with slots:
             with open_audio(str(path)) as source:
-                return (await clients.transcribe(parse(uri), source, pace=pace())).text
+                return (await clients.transcribe(server_address(uri), source, pace=pace())).text
 
     async with asyncio.timeout(PATIENCE_S):
         texts = await asyncio.gather(*map(one, files.values()))

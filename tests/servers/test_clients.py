@@ -20,7 +20,6 @@ from wyoming.event import async_read_event, async_write_event
 from ears_edge import clients
 from ears_edge.audio.files import open_audio
 from ears_edge.audio.pcm import PcmFormat, encode_f32, encode_s16
-from ears_edge.clients.address import parse
 from ears_edge.clients.exchange import ANSWER_TIMEOUT_S, Exchange
 from ears_edge.config import EarsConfig, EngineConfig, WyomingConfig
 from ears_edge.engine.scheduler import Engine
@@ -30,6 +29,7 @@ from ears_edge.servers.ears import EarsServer
 from ears_edge.servers.wyoming import WyomingServer
 from ears_edge.transcript import Transcript
 from ears_edge.units import SAMPLE_RATE, seconds
+from ears_edge.uri import server_address
 from tests.fakes import FakeRecognizer, fake_engine, tone
 
 Protocol = Literal["tcp", "unix", "ws"]
@@ -64,7 +64,7 @@ async def served(protocol: Protocol, folder: Path, engine: Engine | None = None)
 
 async def ask(uri: str, file: str, **how: object) -> Transcript:
     with open_audio(file) as source:
-        return await clients.transcribe(parse(uri), source, **how)  # type: ignore[arg-type]  # handed on
+        return await clients.transcribe(server_address(uri), source, **how)  # type: ignore[arg-type]  # handed on
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -327,7 +327,7 @@ async def test_wyoming_servers_get_16_bits_and_an_early_transcript_ends_the_send
                     await async_write_event(WyomingTranscript("enough").event(), writer)
 
     async with raw(behaviour) as where:
-        transcript = await clients.transcribe(parse(f"tcp://{where}"), Endless(fmt, block))
+        transcript = await clients.transcribe(server_address(f"tcp://{where}"), Endless(fmt, block))
     assert transcript.text == "enough"
     for chunk in chunks:
         assert (chunk.rate, chunk.width, chunk.channels, chunk.audio) == expected

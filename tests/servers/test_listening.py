@@ -5,8 +5,10 @@ from contextlib import closing
 import pytest
 
 from ears_edge.errors import ConfigError
-from ears_edge.servers.listening import listen
+from ears_edge.servers.listening import Keys, listen
 from tests.servers.ears_rig import ask, command, rig
+
+KEYS = Keys("x.host", "x.port")
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def taken() -> Iterator[int]:
 
 @pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "localhost", "127.0.0.1"])  # noqa: S104  # what is tested
 async def test_all_sockets_share_one_port(host: str) -> None:
-    sockets = await listen(host, 0, section="ears")
+    sockets = await listen(host, 0, KEYS)
     try:
         assert len({sock.getsockname()[1] for sock in sockets}) == 1
         assert len({sock.family for sock in sockets}) == len(sockets)
@@ -27,16 +29,16 @@ async def test_all_sockets_share_one_port(host: str) -> None:
 
 
 async def test_a_taken_port_is_named(taken: int) -> None:
-    with pytest.raises(ConfigError, match=f"{taken} is taken by another program") as refused:
-        await listen("127.0.0.1", taken, section="ears")
-    assert refused.value.key == "ears.port"
+    with pytest.raises(ConfigError, match=f"port {taken} is taken by another program") as refused:
+        await listen("127.0.0.1", taken, KEYS)
+    assert refused.value.key == "x.port"
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "x" * 300])
+@pytest.mark.parametrize("host", ["192.0.2.1", "x" * 300, "a..b", "no such host"])
 async def test_a_host_that_is_not_ours_is_named(host: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        await listen(host, 0, section="ears")
-    assert refused.value.key == "ears.host"
+        await listen(host, 0, KEYS)
+    assert refused.value.key == "x.host"
 
 
 async def test_small_messages_are_not_held_back() -> None:

@@ -56,29 +56,25 @@ async def test_addresses_name_the_real_port(uri: str, engine: FakeEngine) -> Non
     assert not server.addresses
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
-async def test_the_unspecified_ipv6_address_means_ipv4_too(engine: FakeEngine) -> None:
-    async with WyomingServer(WyomingConfig(uri="tcp://[::]:0"), engine) as server:
-        [address] = server.addresses
-        port = address.rpartition(":")[2]
-        await works(f"tcp://[::1]:{port}")
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])  # noqa: S104  # what is tested
+async def test_every_address_means_those_of_both_families(host: str, engine: FakeEngine) -> None:
+    async with WyomingServer(WyomingConfig(uri=f"tcp://{host}:0"), engine) as server:
+        [port] = {address.rpartition(":")[2] for address in server.addresses}
+        assert len(server.addresses) == 1 + has_ipv6()
         await works(f"tcp://127.0.0.1:{port}")
+        if has_ipv6():
+            await works(f"tcp://[::1]:{port}")
 
 
-@pytest.mark.parametrize(
-    "uri",
-    ["", "tcp://", "tcp://host", "tcp://:10300", "tcp://host:x", "tcp://host:70000", "tcp://[::1:5", "http://h:1",
-     "unix://", "unix://relative/path", "stdio://x", "127.0.0.1:10300", "tcp://h:1/path"],
-)  # fmt: skip
-def test_a_uri_that_cannot_be_read_is_a_config_error(uri: str) -> None:
+def test_a_uri_that_cannot_be_read_is_a_config_error() -> None:
     with pytest.raises(ConfigError) as caught:
-        WyomingServer(WyomingConfig(uri=uri), None)  # type: ignore[arg-type]  # it gets no further
+        WyomingServer(WyomingConfig(uri="127.0.0.1:10300"), None)  # type: ignore[arg-type]  # it gets no further
     assert caught.value.key == "wyoming.uri"
 
 
 async def test_a_port_that_is_taken_is_a_config_error(engine: FakeEngine) -> None:
     async with WyomingServer(WyomingConfig(uri="tcp://127.0.0.1:0"), engine) as server:
-        with pytest.raises(ConfigError, match="can't listen on tcp://127") as caught:
+        with pytest.raises(ConfigError, match=r"port [0-9]+ is taken") as caught:
             await WyomingServer(WyomingConfig(uri=server.addresses[0]), engine).start()
         assert caught.value.key == "wyoming.uri"
 

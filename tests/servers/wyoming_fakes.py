@@ -57,6 +57,9 @@ class FakeStream:
         if self._engine.limit_blocks == len(self.heard):
             self._conclude(limit_reached=True)
 
+    async def flush(self) -> None:
+        raise AssertionError("Wyoming has no stalls")
+
     async def finish(self) -> None:
         if not self._finished:
             self._conclude(limit_reached=False)

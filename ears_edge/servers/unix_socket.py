@@ -1,76 +1,18 @@
-"""Where the Wyoming server listens: the URI's meaning, and Unix sockets that others may have left behind."""
+"""Unix sockets to accept connections on, and those that others may have left behind."""
 
 import contextlib
 import socket
 import stat
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
-from urllib.parse import urlsplit
+from typing import Final
 
 from ears_edge.errors import ConfigError
+from ears_edge.uri import LISTEN_KEY as KEY
 
-KEY: Final = "wyoming.uri"
 SOCKET_MODE: Final = 0o660
 """Owner and group may connect."""
 PROBE_S: Final = 2.0
 """A live server takes a connection well within this."""
-
-
-@dataclass(frozen=True, slots=True)
-class TcpAddress:
-    """`tcp://HOST:PORT`."""
-
-    host: str
-    port: int
-    """0 for any free one."""
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"tcp://{host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class UnixAddress:
-    """`unix:///PATH`."""
-
-    path: Path
-
-    def __str__(self) -> str:
-        return f"unix://{self.path}"
-
-
-@dataclass(frozen=True, slots=True)
-class StdioAddress:
-    """`stdio://`: one connection over standard input and output."""
-
-    def __str__(self) -> str:
-        return "stdio://"
-
-
-Address: TypeAlias = TcpAddress | UnixAddress | StdioAddress
-
-
-def parse(uri: str) -> Address:
-    """The URI of the settings -> an address.
-
-    Raises:
-        ConfigError: It is none of `tcp://HOST:PORT`, `unix:///PATH` and `stdio://`.
-    """
-    try:
-        parts = urlsplit(uri)
-        host, port = parts.hostname, parts.port
-    except ValueError as exc:
-        raise ConfigError(KEY, f"{uri!r} can't be read: {exc}") from exc
-    match parts.scheme:
-        case "tcp" if host and port is not None and parts.path in {"", "/"}:
-            return TcpAddress(host, port)
-        case "unix" if not parts.netloc and parts.path.startswith("/"):
-            return UnixAddress(Path(parts.path))
-        case "stdio" if not parts.netloc and not parts.path:
-            return StdioAddress()
-        case _:
-            raise ConfigError(KEY, f"{uri!r} is none of tcp://HOST:PORT, unix:///PATH and stdio://")
 
 
 def bind(path: Path) -> socket.socket:
