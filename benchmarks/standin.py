@@ -38,6 +38,8 @@ DURATIONS: Final = 5
 HIDDEN: Final = 640
 """Of the predictor and of the joint network."""
 PREDICTOR_LAYERS: Final = 2
+RELU_GAIN: Final = 6
+"""By which uniform weights keep a signal's power through a ReLU. Source: He et al. 2015, arXiv:1502.01852."""
 
 SHARED_FROM_FIRST: Final = re.compile(r"/layers\.0/norm_out/")
 """What a layer takes from the one before it; all else that it takes from layer 0 is shared by all layers."""
@@ -83,9 +85,9 @@ def build(target: Path, *, layers: int = LAYERS) -> None:
 
 def _encoder(model: onnx.ModelProto, layers: int, rng: np.random.Generator) -> onnx.ModelProto:
     graph = model.graph
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    width, channels = shapes["layers.0.norm_out.weight"][0], shapes["pre_encode.conv.0.bias"][0]
-    heads, head = shapes["layers.0.self_attn.pos_bias_u"]
+    narrow = {tensor.name: tensor.dims for tensor in graph.initializer}
+    width, channels = narrow["layers.0.norm_out.weight"][0], narrow["pre_encode.conv.0.bias"][0]
+    heads, head = narrow["layers.0.self_attn.pos_bias_u"]
     columns = -(-MELS // 8)
     sizes = {
         width: WIDTH,
@@ -111,8 +113,11 @@ def _encoder(model: onnx.ModelProto, layers: int, rng: np.random.Generator) -> o
             if attribute.name == "group" and attribute.i > 1:
                 attribute.i = sizes[attribute.i]
     # Depthwise kernels keep their size, and the mel bins are the same.
+    shapes = {t.name: [sizes.get(size, size) for size in t.dims] for t in graph.initializer}
     for tensor in graph.initializer:
-        tensor.CopyFrom(_random(tensor, [sizes.get(size, size) for size in tensor.dims], rng))
+        weights = shapes.get(tensor.name.removesuffix("_scale") + "_quantized", [1])
+        fan_in = weights[0] if len(weights) == 2 else math.prod(weights[1:])  # noqa: PLR2004  # (K, N), or a kernel
+        tensor.CopyFrom(_random(tensor, shapes[tensor.name], fan_in, rng))
     graph.output[0].type.tensor_type.shape.dim[1].dim_value = WIDTH
     del graph.value_info[:]
     return model
@@ -188,7 +193,7 @@ def _repeat_layers(graph: onnx.GraphProto, layers: int) -> None:
 def _in_layer(name: str, layer: int) -> str:
     """The name of a thing of layer 1 in another layer."""
     moved = re.sub(r"^(/?layers\.)1([./])", rf"\g<1>{layer}\g<2>", name)
-    return moved if moved != name or layer == 1 else f"{name}_of_{layer}"
+    return moved if moved != name or layer == 1 else f"layer_{layer}/{name}"
 
 
 def _own_nodes(graph: onnx.GraphProto, layers: int) -> dict[int, int]:
@@ -232,15 +237,20 @@ def _ordered(nodes: list[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
                 yield node
 
 
-def _random(like: TensorProto, shape: list[int], rng: np.random.Generator) -> TensorProto:
-    """A weight of the given shape, distributed as torch would begin, in the place of `like`."""
+def _random(like: TensorProto, shape: list[int], fan_in: int, rng: np.random.Generator) -> TensorProto:
+    """A weight of the given shape in the place of `like`, distributed as torch lets a network begin.
+
+    `fan_in` is that of the weights whose scale `like` is, if it is one.
+    """
     name = like.name
     if name.endswith(("_reshape_shape", "_zero_point")):
         return like
     if like.data_type == TensorProto.INT8:
         return numpy_helper.from_array(rng.integers(-127, 128, shape, np.int8), name)
     if name.endswith("_scale"):
-        return numpy_helper.from_array(np.array(1 / (127 * math.sqrt(WIDTH)), np.float32), name)
+        # Smaller ones would let the signal fade among the biases: an encoder that hears nothing.
+        spread = math.sqrt((RELU_GAIN if name.startswith("pre_encode.") else 1) / fan_in)
+        return numpy_helper.from_array(np.array(spread / 127, np.float32), name)
     if re.search(r"norm_\w+\.weight$", name):
         return numpy_helper.from_array(np.ones(shape, np.float32), name)
     return numpy_helper.from_array(rng.normal(0, 0.02, shape).astype(np.float32), name)
@@ -277,16 +287,15 @@ class _Int8Graph:
             self.weight(f"{name}_zero_point", np.zeros(lead, np.int8)),
         ]
 
-    def linear(self, data: str, name: str, size_in: int, size_out: int) -> str:
-        """A quantized product with bias."""
+    def linear(self, data: str, name: str, size_in: int, bias: np.ndarray) -> str:
+        """A quantized product of as many outputs as there are biases."""
         quantized, scale, zero = (f"{data}_of_{name}_{part}" for part in ("quantized", "scale", "zero_point"))
         self.nodes.append(helper.make_node("DynamicQuantizeLinear", [data], [quantized, scale, zero]))
-        weight, weight_scale, weight_zero = self.int8(name, size_in, size_out, fan_in=size_in)
+        weight, weight_scale, weight_zero = self.int8(name, size_in, len(bias), fan_in=size_in)
         product = self.add("MatMulInteger", quantized, weight, zero, weight_zero)
         real = self.add("Cast", product, to=TensorProto.FLOAT)
         scaled = self.add("Mul", real, self.add("Mul", scale, weight_scale))
-        bias = self.weight(f"{name}_bias", self._rng.normal(0, 0.02, size_out).astype(np.float32))
-        return self.add("Add", bias, scaled)
+        return self.add("Add", self.weight(f"{name}_bias", bias.astype(np.float32)), scaled)
 
     def lstm(self, data: str, hidden: str, cell: str, layer: int) -> str:
         """One quantized LSTM layer; hidden and cell are (layers, batch, HIDDEN). Sets its own outputs."""
@@ -320,13 +329,17 @@ def _decoder_joint(rng: np.random.Generator) -> onnx.ModelProto:
         parts = [f"{state}{layer}" for layer in range(PREDICTOR_LAYERS)]
         graph.nodes.append(helper.make_node("Concat", parts, [f"output_states_{number}"], axis=0))
     graph.nodes.append(helper.make_node("Identity", ["target_length"], ["prednet_lengths"]))
-    predicted = graph.linear(graph.add("Transpose", data, perm=[1, 0, 2]), "pred", HIDDEN, HIDDEN)
-    heard = graph.linear(encoded, "enc", WIDTH, HIDDEN)
+    predicted = graph.linear(
+        graph.add("Transpose", data, perm=[1, 0, 2]), "pred", HIDDEN, rng.normal(0, 0.02, HIDDEN)
+    )
+    heard = graph.linear(encoded, "enc", WIDTH, rng.normal(0, 0.02, HIDDEN))
     axes = [graph.weight(f"axis{axis}", np.array([axis])) for axis in (1, 2)]
     both = graph.add(
         "Add", graph.add("Unsqueeze", heard, axes[1]), graph.add("Unsqueeze", predicted, axes[0])
     )
-    out = graph.linear(graph.add("Relu", both), "joint_net", HIDDEN, logits)
+    # Blank always wins, and the duration is left to chance: no token hangs on a last bit.
+    bias = np.where(np.arange(logits) == VOCABULARY, 10.0, 0.0)
+    out = graph.linear(graph.add("Relu", both), "joint_net", HIDDEN, bias)
     graph.nodes.append(helper.make_node("Identity", [out], ["outputs"]))
     number, whole = TensorProto.FLOAT, TensorProto.INT32
     states: list[str | int | None] = [PREDICTOR_LAYERS, "batch", HIDDEN]
