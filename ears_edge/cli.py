@@ -4,6 +4,7 @@ Exit statuses: 0 done, 1 failed, 2 wrong usage, 69 the model can't be used, 75 a
 taken, 78 the settings have mistakes. Source: sysexits.h. The only module that imports click.
 """
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ C = TypeVar("C", bound=Command)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; what a user did wrong costs one line on standard error, never a traceback."""
+    _prepare_streams()
     try:
         outcome = cli.main(list(argv) if argv is not None else None, "ears-edge", standalone_mode=False)
         sys.stdout.flush()
@@ -42,11 +44,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _status(exc)
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
+    except OSError as exc:
         # Python flushes once more at exit; there, nobody could catch it. Elsewhere click does the same.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(exc, BrokenPipeError):  # nobody reads any further, as after `| head`
+            _complain(f"can't go on: {exc.strerror or exc}")
         return FAILED
     return outcome if isinstance(outcome, int) else OK
+
+
+def _prepare_streams() -> None:
+    """Make the standard streams fit to be used, whatever started us."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:  # closed: else the first socket would get its number, and our output
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, number)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that has not every letter
 
 
 def _status(exc: EarsEdgeError) -> int:
@@ -59,6 +74,11 @@ def _status(exc: EarsEdgeError) -> int:
             return MODEL
         case _:
             return FAILED
+
+
+def _name(file: Path | None) -> str | None:
+    """A path to be shown; its bytes on the disk may be no text."""
+    return os.fsencode(file).decode(errors="replace") if file else None
 
 
 def _complain(text: str) -> None:
@@ -124,7 +144,7 @@ def cli() -> None:
 @click.option("--wyoming-uri", metavar="URI", help="tcp://HOST:PORT, unix:///PATH or stdio://.")
 @click.option("--ears-host", metavar="HOST", help="Address of the eaRS server.")
 @click.option("--ears-port", metavar="PORT", help="Port of the eaRS server.")
-@click.option("--model", metavar="NAME", help="`embedded`, or a folder in the onnx-asr layout.")
+@click.option("--model", metavar="NAME", help="A model that was pulled, `embedded`, or a folder of files.")
 @click.option("--threads", metavar="N", help="CPU threads of one encoder run; 0: one for each core.")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
 @click.option("--no-zeroconf", is_flag=True, help="Do not announce the servers on the network.")
@@ -167,7 +187,7 @@ def serve(  # noqa: PLR0917  # click calls it by keywords
 )
 @click.option("--live", is_flag=True, help="At the pace of speech, with words as they come.")
 @click.option("--language", metavar="CODE", help="What is spoken, such as en.")
-@click.option("--model", metavar="NAME", help="`embedded`, or a folder in the onnx-asr layout.")
+@click.option("--model", metavar="NAME", help="A model that was pulled, `embedded`, or a folder of files.")
 @click.option("--threads", metavar="N", help="CPU threads of one encoder run; 0: one for each core.")
 @_with_settings
 def transcribe(  # noqa: PLR0917  # click calls it by keywords
@@ -203,7 +223,7 @@ def transcribe(  # noqa: PLR0917  # click calls it by keywords
 )
 @click.option("--live", is_flag=True, help="At the pace of speech, asking for words on the way.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-@click.option("--model", metavar="NAME", help="`embedded`, or a folder in the onnx-asr layout.")
+@click.option("--model", metavar="NAME", help="A model that was pulled, `embedded`, or a folder of files.")
 @click.option("--threads", metavar="N", help="CPU threads of one encoder run; 0: one for each core.")
 @_with_settings
 def bench(  # noqa: PLR0917  # click calls it by keywords
@@ -253,6 +273,69 @@ def token() -> None:
     click.echo(new_token())
 
 
+@cli.group()
+def models() -> None:
+    """Fetch, check and remove models."""
+
+
+@models.command("list", short_help="Print the models that have a name, and those that are here.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_with_settings
+def models_list(as_json: bool, file: Path | None, sets: tuple[str, ...]) -> int:  # noqa: FBT001  # click's
+    """Print the models that have a name, and all that were pulled."""
+    config = _valid(_read(file, sets))
+    from ears_edge import model_commands  # noqa: PLC0415  # of no use to the other commands
+
+    return model_commands.list_models(config, as_json=as_json)
+
+
+@models.command("info", short_help="Print all that is known of a model.")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_with_settings
+def models_info(name: str, as_json: bool, file: Path | None, sets: tuple[str, ...]) -> int:  # noqa: FBT001  # click's
+    """Print all that is known of NAME: languages, licence, size, where it is, where it came from."""
+    config = _valid(_read(file, sets))
+    from ears_edge import model_commands  # noqa: PLC0415  # as above
+
+    return model_commands.info(name, config, as_json=as_json)
+
+
+@models.command("pull", short_help="Fetch a model, go on with a fetch, or mend what was fetched.")
+@click.argument("name")
+@click.option("--update", is_flag=True, help="Take the newest, not what the first pull took.")
+@_with_settings
+def models_pull(name: str, update: bool, file: Path | None, sets: tuple[str, ...]) -> int:  # noqa: FBT001  # click's
+    """Fetch NAME: a model of the list, or owner/repo[@revision] of the hub. What is here is checked."""
+    config = _valid(_read(file, sets))
+    from ears_edge import model_commands  # noqa: PLC0415  # as above
+
+    return model_commands.pull(name, config, update=update)
+
+
+@models.command("verify", short_help="Compare a model's files with what was pulled.")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_with_settings
+def models_verify(name: str, as_json: bool, file: Path | None, sets: tuple[str, ...]) -> int:  # noqa: FBT001  # click's
+    """Compare every file of NAME with what the first pull recorded: exit status 0, or 69 if one differs."""
+    config = _valid(_read(file, sets))
+    from ears_edge import model_commands  # noqa: PLC0415  # as above
+
+    return model_commands.verify(name, config, as_json=as_json)
+
+
+@models.command("remove", short_help="Delete a pulled model.")
+@click.argument("name")
+@_with_settings
+def models_remove(name: str, file: Path | None, sets: tuple[str, ...]) -> int:
+    """Delete the pulled model NAME, or what a fetch that did not end left of it."""
+    config = _valid(_read(file, sets))
+    from ears_edge import model_commands  # noqa: PLC0415  # as above
+
+    return model_commands.remove(name, config)
+
+
 @cli.group("config")
 def config_group() -> None:
     """Look at the settings."""
@@ -266,7 +349,7 @@ def config_check(file: Path | None) -> int:
     _tell(found)
     if found.problems:
         return CONFIG
-    click.echo(f"{found.file or 'no settings file: the defaults and the environment'}: all is well")
+    click.echo(f"{_name(found.file) or 'no settings file: the defaults and the environment'}: all is well")
     return OK
 
 
@@ -286,7 +369,7 @@ def config_show(file: Path | None, sets: tuple[str, ...], as_json: bool) -> int:
             }
             for section, table in shown.items()
         }
-        click.echo(to_json({"file": str(found.file) if found.file else None, "settings": values}))
+        click.echo(to_json({"file": _name(found.file), "settings": values}))
         return OK
     for number, (section, table) in enumerate(shown.items()):
         click.echo(f"{'' if number == 0 else chr(10)}[{section}]")

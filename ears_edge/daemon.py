@@ -109,7 +109,7 @@ def load(config: Config) -> Recognizer:
     Raises:
         ModelError: It is missing, damaged or of another kind.
     """
-    recognizer = TdtRecognizer.load(resolve(config.model.name), threads=config.model.threads)
+    recognizer = TdtRecognizer.load(resolve(config.model.name, config.models), threads=config.model.threads)
     if config.model.languages:
         recognizer.info = replace(recognizer.info, languages=config.model.languages)
     return recognizer

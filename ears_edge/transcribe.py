@@ -78,7 +78,7 @@ def _check_subtitles(files: Sequence[str], address: ServerAddress | None) -> Non
 
 
 def _load(config: Config, language: str | None) -> Recognizer:
-    recognizer = TdtRecognizer.load(resolve(config.model.name), threads=config.model.threads)
+    recognizer = TdtRecognizer.load(resolve(config.model.name, config.models), threads=config.model.threads)
     known = config.model.languages or recognizer.info.languages
     if language is not None and known and language not in known:
         raise UnsupportedError(

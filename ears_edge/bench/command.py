@@ -64,7 +64,7 @@ def run(
 
 async def in_process(clips: Sequence[Clip], plan: Plan, config: Config) -> Report:
     """Measure the engine of this process."""
-    recognizer = TdtRecognizer.load(resolve(config.model.name), threads=config.model.threads)
+    recognizer = TdtRecognizer.load(resolve(config.model.name, config.models), threads=config.model.threads)
     room = replace(config.engine, max_sessions=max(plan.sessions, config.engine.max_sessions))
     async with Engine(recognizer, room) as engine:
         target = EngineTarget(engine, live_words=plan.live)

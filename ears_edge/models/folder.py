@@ -6,10 +6,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Final
 
+from ears_edge.config import ModelsConfig
 from ears_edge.errors import ModelCorruptError, ModelMismatchError, ModelNotFoundError
+from ears_edge.models import catalog, layout
+from ears_edge.models.store import Store
 from ears_edge.typed import Bounds, ShapeError, parse_json_object, to_typed
 
-EMBEDDED: Final = "embedded"
+EMBEDDED: Final = catalog.EMBEDDED
 """The name by which the settings ask for the model in the wheel."""
 MODEL_TYPE: Final = "nemo-conformer-tdt"
 BLANK: Final = "<blk>"
@@ -72,37 +75,59 @@ class ModelFolder:
         """
         if not path.is_dir():
             raise ModelNotFoundError(f"{path}: no such model folder. Give a folder in the onnx-asr layout.")
-        pieces = _read_vocabulary(path / "vocab.txt")
+        pieces = read_vocabulary(path / layout.VOCABULARY)
         return cls(
             path=path,
-            encoder=_pick(path, "encoder-model"),
-            decoder_joint=_pick(path, "decoder_joint-model"),
+            encoder=_pick(path, layout.ENCODER),
+            decoder_joint=_pick(path, layout.DECODER_JOINT),
             pieces=pieces,
-            config=_read_config(path / "config.json"),
+            config=read_config(path / layout.CONFIG),
             info=_read_info(path),
         )
 
 
-def resolve(name: str) -> Path:
+def resolve(name: str, models: ModelsConfig | None = None) -> Path:
     """The folder that a `model.name` setting means.
 
+    A name of the catalog is that model, whatever folders there are; else an existing folder is itself; else a
+    repository of the hub is the model that was pulled from there.
+
+    Args:
+        name: As the user wrote it.
+        models: Where pulled models are; None means the defaults.
+
     Raises:
-        ModelNotFoundError: It is neither `embedded` nor a folder.
+        ModelNotFoundError: It is none of these, or was not pulled.
+        ModelCorruptError: It was, but is not whole any more.
     """
     if name == EMBEDDED:
         return Path(str(files("ears_edge.models") / "embedded"))
     path = Path(name).expanduser()
-    if not path.is_dir():
+    reference = catalog.find(name)
+    if path.is_dir() and (reference is None or reference.entry is None):
+        return path
+    if reference is None:
         raise ModelNotFoundError(
-            f"model.name = {name!r}: neither `{EMBEDDED}` nor a folder. Give the path of a folder in the "
-            "onnx-asr layout (encoder-model, decoder_joint-model, vocab.txt, config.json)."
+            f"model.name = {name!r}: neither a folder nor a model's name, such as {EMBEDDED}; "
+            "`ears-edge models list` shows them. owner/repo of the hub works as well, or the path of a "
+            "folder in the onnx-asr layout (encoder-model, decoder_joint-model, vocab.txt, config.json)."
         )
-    return path
+    store = Store(models or ModelsConfig())
+    found = store.find(reference)
+    if found is None:
+        raise ModelNotFoundError(
+            f"model.name = {name!r}: {'no such folder, and ' if reference.entry is None else ''}not pulled "
+            f"yet: {store.folder(reference)} holds no model. Fetch it: ears-edge models pull {reference.name}"
+        )
+    for fault in found.obvious_faults():
+        raise ModelCorruptError(
+            f"{found.folder / fault.name}: {fault.problem}. Mend it: ears-edge models pull {reference.name}"
+        )
+    return found.folder
 
 
 def _pick(folder: Path, stem: str) -> Path:
-    """INT8 before float: it is what a small box can carry."""
-    for name in (f"{stem}.int8.onnx", f"{stem}.onnx"):
+    for name in layout.graphs(stem):
         if (folder / name).is_file():
             return folder / name
     raise ModelNotFoundError(
@@ -121,7 +146,14 @@ def _read_text(path: Path) -> str:
         raise ModelCorruptError(f"{path}: not UTF-8 text. Fetch the model again.") from exc
 
 
-def _read_vocabulary(path: Path) -> tuple[str, ...]:
+def read_vocabulary(path: Path) -> tuple[str, ...]:
+    """`vocab.txt`: the pieces by token id.
+
+    Raises:
+        ModelNotFoundError: It is missing.
+        ModelCorruptError: It can't be read.
+        ModelMismatchError: It is that of another kind of model.
+    """
     pieces: list[str] = []
     for number, line in enumerate(_read_text(path).removesuffix("\n").split("\n")):
         match = re.fullmatch(r"(\S+) (\d+)", line)
@@ -138,7 +170,14 @@ def _read_vocabulary(path: Path) -> tuple[str, ...]:
     return tuple(pieces)
 
 
-def _read_config(path: Path) -> ModelConfig:
+def read_config(path: Path) -> ModelConfig:
+    """`config.json`.
+
+    Raises:
+        ModelNotFoundError: It is missing.
+        ModelCorruptError: It can't be read.
+        ModelMismatchError: It is that of another kind of model.
+    """
     try:
         config = to_typed(parse_json_object(_read_text(path)), ModelConfig)
     except ShapeError as exc:

@@ -1,0 +1,59 @@
+"""Which files of a repository make a model in the onnx-asr layout. Pure."""
+
+from collections.abc import Collection, Iterator
+from typing import Final, NamedTuple
+
+ENCODER: Final = "encoder-model"
+DECODER_JOINT: Final = "decoder_joint-model"
+STEMS: Final = (ENCODER, DECODER_JOINT)
+VOCABULARY: Final = "vocab.txt"
+CONFIG: Final = "config.json"
+TEXTS: Final = (VOCABULARY, CONFIG)
+LARGE: Final = (".onnx", ".data", "_data")
+"""Endings of all others."""
+LICENCES: Final = ("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE")
+"""Kept beside the files where the repository has them; licences ask for that."""
+
+
+class Choice(NamedTuple):
+    """What to fetch."""
+
+    files: tuple[str, ...]
+    missing: tuple[str, ...]
+    """Files of the layout that are not there; empty if the model is complete."""
+
+
+def graphs(stem: str) -> tuple[str, str]:
+    """Names of a graph. INT8 comes before float: it is what a small box can carry."""
+    return f"{stem}.int8.onnx", f"{stem}.onnx"
+
+
+def external_data(graph: str) -> tuple[str, ...]:
+    """Names of weights beside a graph. Source: what torch.onnx and onnx.external_data_helper write."""
+    return f"{graph}.data", f"{graph}_data"
+
+
+def choose(available: Collection[str]) -> Choice:
+    """The files to fetch, of those in the root of a repository: no other sizes, no preprocessors."""
+    files: list[str] = []
+    missing: list[str] = []
+    for stem in STEMS:
+        graph = next((name for name in graphs(stem) if name in available), None)
+        if graph is None:
+            missing.append(graphs(stem)[0])
+        else:
+            files += [graph, *(name for name in external_data(graph) if name in available)]
+    files += [name for name in TEXTS if name in available]
+    missing += [name for name in TEXTS if name not in available]
+    files += [name for name in LICENCES if name in available]
+    return Choice(tuple(files), tuple(missing))
+
+
+def possible() -> Iterator[str]:
+    """Every name that `choose` may choose."""
+    for stem in STEMS:
+        for graph in graphs(stem):
+            yield graph
+            yield from external_data(graph)
+    yield from TEXTS
+    yield from LICENCES
