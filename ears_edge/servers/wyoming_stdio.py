@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import stat
 from typing import BinaryIO
 
 from ears_edge.errors import ConfigError
@@ -22,6 +23,7 @@ async def open_channel(source: int, sink: int, *, send_timeout_s: float) -> Chan
     reader = asyncio.StreamReader(limit=READ_BYTES)
     with contextlib.ExitStack() as opened:
         try:
+            _check_source(source)
             source_file = opened.enter_context(_duplicate(source, "rb"))
             incoming, _ = await loop.connect_read_pipe(
                 lambda: asyncio.StreamReaderProtocol(reader), source_file
@@ -44,6 +46,16 @@ def restore(*descriptors: int) -> None:
     for descriptor in descriptors:
         with contextlib.suppress(OSError):  # closed by now
             os.set_blocking(descriptor, True)
+
+
+def _check_source(descriptor: int) -> None:
+    """Of the devices only terminals can be waited for; asyncio finds out too late to tell us.
+
+    Raises:
+        ValueError: It is another device, such as /dev/null.
+    """
+    if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):
+        raise ValueError("standard input is a device, but no terminal")
 
 
 def _duplicate(descriptor: int, mode: str) -> BinaryIO:

@@ -179,14 +179,17 @@ async def test_over_stdio_one_connection_is_served_until_its_end(engine: FakeEng
 async def test_stdio_needs_pipes(tmp_path: Path, engine: FakeEngine) -> None:
     path = tmp_path / "frames"
     path.write_bytes(b"")
-    file = os.open(path, os.O_RDWR)
+    file, null = os.open(path, os.O_RDWR), os.open(os.devnull, os.O_RDWR)
     try:
         with pytest.raises(ConfigError, match="needs pipes"):
             await WyomingServer(WyomingConfig(uri="stdio://"), engine, stdio=(file, file)).start()
         with pytest.raises(ConfigError, match="needs pipes"):
             await WyomingServer(WyomingConfig(uri="stdio://"), engine, stdio=(-1, -1)).start()
+        with pytest.raises(ConfigError, match=r"needs pipes.* a device, but no terminal"):
+            await WyomingServer(WyomingConfig(uri="stdio://"), engine, stdio=(null, null)).start()
     finally:
         os.close(file)
+        os.close(null)
 
 
 async def test_utterances_at_hand_are_completed_before_the_end(engine: FakeEngine) -> None:

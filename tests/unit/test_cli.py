@@ -52,6 +52,8 @@ def test_version_and_help_are_told(capsys: Captured) -> None:
         ["serve", "--set", "nokey=1"],
         ["transcribe"],
         ["transcribe", "--server", "tcp://x:1", "--model", "x", "f.wav"],
+        ["transcribe", "--language", "", "f.wav"],
+        ["transcribe", "--language", "\udcff", "f.wav"],
         ["bench", "--sessions", "0"],
         ["bench", "--server", "tcp://x:1", "--model", "x"],
         ["health", "--timeout", "-1"],

@@ -1,0 +1,54 @@
+"""The command line with standard streams that are closed, full, or of few letters."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def run(redirection: str, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Our command, with the shell's redirection; standard error is read unless that goes elsewhere."""
+    return subprocess.run(  # noqa: S603  # our own command
+        ["/bin/sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-m", "ears_edge", *argv],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ.get("PATH", ""), "HOME": "/nonexistent", **env},
+    )
+
+
+@pytest.mark.parametrize("argv", [["token"], ["--version"], ["config", "show", "--json"]])
+def test_a_closed_standard_output_costs_the_output_only(argv: list[str]) -> None:
+    done = run(">&-", *argv)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_closed_standard_error_costs_the_messages_only() -> None:
+    done = run("2>&-", "config", "check", "/nonexistent.toml")
+    assert (done.returncode, done.stdout) == (78, "")
+
+
+def test_all_streams_may_be_closed() -> None:
+    assert run("<&- >&- 2>&-", "token").returncode == 0
+
+
+def test_a_closed_standard_input_is_an_empty_one() -> None:
+    done = run("<&-", "transcribe", "-", EARS_EDGE_MODEL__THREADS="1")
+    assert done.returncode == 1
+    assert done.stderr.startswith("ears-edge: standard input: is empty")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+@pytest.mark.parametrize("argv", [["token"], ["--help"], ["config", "show"]])
+def test_a_full_disk_costs_one_line(argv: list[str]) -> None:
+    done = run(">/dev/full", *argv)
+    assert done.returncode == 1
+    assert done.stderr == "ears-edge: can't go on: No space left on device\n"
+
+
+def test_a_terminal_that_lacks_a_letter_gets_a_question_mark() -> None:
+    done = run("", "config", "show", "--set", "zeroconf.name=東", PYTHONIOENCODING="latin-1")
+    assert done.returncode == 0
+    assert 'name = "?"' in done.stdout
