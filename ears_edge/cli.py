@@ -144,7 +144,7 @@ def cli() -> None:
 @click.option("--wyoming-uri", metavar="URI", help="tcp://HOST:PORT, unix:///PATH or stdio://.")
 @click.option("--ears-host", metavar="HOST", help="Address of the eaRS server.")
 @click.option("--ears-port", metavar="PORT", help="Port of the eaRS server.")
-@click.option("--model", metavar="NAME", help="`embedded`, or a folder in the onnx-asr layout.")
+@click.option("--model", metavar="NAME", help="A model that was pulled, `embedded`, or a folder of files.")
 @click.option("--threads", metavar="N", help="CPU threads of one encoder run; 0: one for each core.")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
 @click.option("--no-zeroconf", is_flag=True, help="Do not announce the servers on the network.")
@@ -187,7 +187,7 @@ def serve(  # noqa: PLR0917  # click calls it by keywords
 )
 @click.option("--live", is_flag=True, help="At the pace of speech, with words as they come.")
 @click.option("--language", metavar="CODE", help="What is spoken, such as en.")
-@click.option("--model", metavar="NAME", help="`embedded`, or a folder in the onnx-asr layout.")
+@click.option("--model", metavar="NAME", help="A model that was pulled, `embedded`, or a folder of files.")
 @click.option("--threads", metavar="N", help="CPU threads of one encoder run; 0: one for each core.")
 @_with_settings
 def transcribe(  # noqa: PLR0917  # click calls it by keywords
@@ -225,7 +225,7 @@ def transcribe(  # noqa: PLR0917  # click calls it by keywords
 )
 @click.option("--live", is_flag=True, help="At the pace of speech, asking for words on the way.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-@click.option("--model", metavar="NAME", help="`embedded`, or a folder in the onnx-asr layout.")
+@click.option("--model", metavar="NAME", help="A model that was pulled, `embedded`, or a folder of files.")
 @click.option("--threads", metavar="N", help="CPU threads of one encoder run; 0: one for each core.")
 @_with_settings
 def bench(  # noqa: PLR0917  # click calls it by keywords
@@ -273,6 +273,69 @@ def token() -> None:
     from ears_edge.tokens import new_token  # noqa: PLC0415  # of no use to the other commands
 
     click.echo(new_token())
+
+
+@cli.group()
+def models() -> None:
+    """Fetch, check and remove models."""
+
+
+@models.command("list", short_help="Print the models that have a name, and those that are here.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_with_settings
+def models_list(as_json: bool, file: Path | None, sets: tuple[str, ...]) -> int:  # noqa: FBT001  # click's
+    """Print the models that have a name, and all that were pulled."""
+    config = _valid(_read(file, sets))
+    from ears_edge import model_commands  # noqa: PLC0415  # of no use to the other commands
+
+    return model_commands.list_models(config, as_json=as_json)
+
+
+@models.command("info", short_help="Print all that is known of a model.")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_with_settings
+def models_info(name: str, as_json: bool, file: Path | None, sets: tuple[str, ...]) -> int:  # noqa: FBT001  # click's
+    """Print all that is known of NAME: languages, licence, size, where it is, where it came from."""
+    config = _valid(_read(file, sets))
+    from ears_edge import model_commands  # noqa: PLC0415  # as above
+
+    return model_commands.info(name, config, as_json=as_json)
+
+
+@models.command("pull", short_help="Fetch a model, go on with a fetch, or mend what was fetched.")
+@click.argument("name")
+@click.option("--update", is_flag=True, help="Take the newest, not what the first pull took.")
+@_with_settings
+def models_pull(name: str, update: bool, file: Path | None, sets: tuple[str, ...]) -> int:  # noqa: FBT001  # click's
+    """Fetch NAME: a model of the list, or owner/repo[@revision] of the hub. What is here is checked."""
+    config = _valid(_read(file, sets))
+    from ears_edge import model_commands  # noqa: PLC0415  # as above
+
+    return model_commands.pull(name, config, update=update)
+
+
+@models.command("verify", short_help="Compare a model's files with what was pulled.")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_with_settings
+def models_verify(name: str, as_json: bool, file: Path | None, sets: tuple[str, ...]) -> int:  # noqa: FBT001  # click's
+    """Compare every file of NAME with what the first pull recorded: exit status 0, or 69 if one differs."""
+    config = _valid(_read(file, sets))
+    from ears_edge import model_commands  # noqa: PLC0415  # as above
+
+    return model_commands.verify(name, config, as_json=as_json)
+
+
+@models.command("remove", short_help="Delete a pulled model.")
+@click.argument("name")
+@_with_settings
+def models_remove(name: str, file: Path | None, sets: tuple[str, ...]) -> int:
+    """Delete the pulled model NAME, or what a fetch that did not end left of it."""
+    config = _valid(_read(file, sets))
+    from ears_edge import model_commands  # noqa: PLC0415  # as above
+
+    return model_commands.remove(name, config)
 
 
 @cli.group("config")
