@@ -106,7 +106,7 @@ class HubEmulator:
             server.server_close()
         for thread in self._threads:
             thread.join()
-        assert not self.errors
+        assert self.errors == [], self.errors
 
     def url(self, origin: Origin = "hub") -> str:
         return f"http://127.0.0.1:{self._servers[origin].server_address[1]}"

@@ -74,7 +74,7 @@ def read(folder: Path) -> Manifest:
         if path.stat().st_size > MAX_BYTES:
             raise ModelCorruptError(f"{path}: larger than {MAX_BYTES} bytes; expected a short text file.")
         manifest = to_typed(parse_json_object(path.read_bytes()), Manifest)
-    except FileNotFoundError as exc:
+    except (FileNotFoundError, NotADirectoryError) as exc:
         raise ModelNotFoundError(f"{path}: missing; the folder holds no pulled model.") from exc
     except OSError as exc:
         raise ModelCorruptError(f"{path}: {exc.strerror or exc}.") from exc

@@ -86,6 +86,8 @@ class Hub:
         self._silenced: list[logging.Handler] = []
 
     def __enter__(self) -> Self:
+        # Else the client asks the hub, whatever the endpoint is, which programs' variables it shall tell of.
+        constants.HF_HUB_DISABLE_TELEMETRY = True
         logger = logging.getLogger("huggingface_hub")
         self._silenced, logger.handlers = logger.handlers, [self._notices]
         return self
