@@ -12,6 +12,10 @@ from ears_edge.servers.listening import keep_alive
 CLOSE_TIMEOUT_S: Final = 5.0
 """A client that does not answer a Close for this long loses its TCP connection."""
 
+READ_BYTES: Final = 1_024
+"""Taken at once: at most 170 empty frames, so that a client that floods takes turns with the others. Of asyncio's
+usual 256 KiB of them, one read would hold the event loop for a second."""
+
 WRITE_LIMIT_BYTES: Final = 65_536
 """Unsent bytes beyond which sending waits for the client to read."""
 
@@ -26,8 +30,8 @@ class PeerGoneError(Exception):
     """The client has closed, vanished, or taken nothing for too long. Nothing more can be sent to it."""
 
 
-class BoundedConnection(ServerConnection):
-    """A connection that an unfriendly or broken client can't keep open or fill up.
+class BoundedConnection(ServerConnection, asyncio.BufferedProtocol):
+    """A connection that an unfriendly or broken client can't keep open or fill up, nor hold the event loop with.
 
     Dead hosts are found by TCP keepalive, not by WebSocket pings: eaRS's server sends no pings, a client that
     only sends while it streams would be cut for not answering, and while we hold back a client's audio its
@@ -45,10 +49,20 @@ class BoundedConnection(ServerConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Also: count it, and find dead hosts."""
         super().connection_made(transport)
+        self._incoming = bytearray(READ_BYTES)
         self.live.add(self)
         keep_alive(transport.get_extra_info("socket"))
         if len(self.live) > self.most:
             self.transport.abort()
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Where the next bytes go; being asked is what makes READ_BYTES hold."""
+        del sizehint
+        return self._incoming
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes came."""
+        self.data_received(bytes(memoryview(self._incoming)[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Also: bound the answers to pings, and the time a closing client may take."""

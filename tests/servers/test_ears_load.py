@@ -95,6 +95,18 @@ async def test_a_flood_of_small_messages_lets_others_through() -> None:
         assert it.server._live, "the flood is still on"
 
 
+async def test_of_a_flood_of_pings_few_are_answered_before_others_have_their_turn() -> None:
+    async with rig() as it, raw_client(it.port) as flood:
+        await flood.upgrade()
+        flood.writer.write(frame(FIN | PING, b"") * 5_000)
+        answered = most = 0
+        while answered < 5_000 * len(b"\x8a\x00"):
+            await asyncio.sleep(0)
+            now = len(flood.reader._buffer)  # type: ignore[attr-defined]  # asyncio's own
+            most, answered = max(most, now - answered), now
+        assert most < 1_000
+
+
 async def test_a_client_that_vanishes_in_mid_frame_frees_its_slot() -> None:
     async with rig(FakeEngine(slots=1)) as it:
         async with raw_client(it.port) as client:

@@ -155,6 +155,18 @@ async def test_a_flood_of_small_events_lets_others_have_their_turn(engine: FakeE
         await flood.until("pong")
 
 
+async def test_of_a_flood_one_event_is_answered_before_others_have_their_turn(engine: FakeEngine) -> None:
+    async with WyomingServer(WyomingConfig(uri=URI), engine) as server:
+        async with await Client.to(server.addresses[0]) as flood:
+            flood.writer.write(inline("ping") * 500)
+            answered = most = 0
+            while answered < 500:
+                await asyncio.sleep(0)
+                now = flood.reader._buffer.count(b'"pong"')  # type: ignore[attr-defined]  # asyncio's own
+                most, answered = max(most, now - answered), now
+        assert most < 10
+
+
 async def test_what_waits_to_be_sent_is_one_message_at_most(engine: FakeEngine) -> None:
     async with (
         WyomingServer(WyomingConfig(uri=URI), engine) as server,
