@@ -13,8 +13,8 @@ CLOSE_TIMEOUT_S: Final = 5.0
 """A client that does not answer a Close for this long loses its TCP connection."""
 
 READ_BYTES: Final = 1_024
-"""Taken at once: at most 170 empty frames, so that a client that floods takes turns with the others. Of asyncio's
-usual 256 KiB of them, one read would hold the event loop for a second."""
+"""Taken at once: at most 170 empty frames, so that a client that floods takes turns with the others.
+Those in the 256 KiB that asyncio takes would hold the event loop for a second."""
 
 WRITE_LIMIT_BYTES: Final = 65_536
 """Unsent bytes beyond which sending waits for the client to read."""
@@ -31,7 +31,7 @@ class PeerGoneError(Exception):
 
 
 class BoundedConnection(ServerConnection, asyncio.BufferedProtocol):
-    """A connection that an unfriendly or broken client can't keep open or fill up, nor hold the event loop with.
+    """A connection that no unfriendly or broken client can keep open, fill up, or hold the event loop with.
 
     Dead hosts are found by TCP keepalive, not by WebSocket pings: eaRS's server sends no pings, a client that
     only sends while it streams would be cut for not answering, and while we hold back a client's audio its

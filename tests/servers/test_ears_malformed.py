@@ -163,7 +163,8 @@ async def test_a_flood_of_empty_fragments() -> None:
     async with rig() as it:
         async with raw_client(it.port) as client:
             await client.upgrade()
-            await client.send(frame(BINARY) + frame(CONT) * 5_000)
+            flood = frame(BINARY) + frame(CONT) * 5_000
+            await client.send(flood + frame(FIN | CLOSE, b"\x03\xf1"))  # the server waits for it
             assert await client.close_code() == 1009
         await it.all_freed()
         await it.works()
