@@ -84,6 +84,7 @@ class LoudDetector:
     """Speech is what is not silent."""
 
     block = 160
+    lag = 0
 
     def probability(self, block: F32) -> float:
         return 1.0 if float(np.abs(block).max()) > 1e-4 else 0.0  # digital silence

@@ -14,7 +14,7 @@ from ears_edge.dsp.vad import SpeechDetector, VoiceActivity, new_detector
 from ears_edge.engine.agreement import agreed
 from ears_edge.engine.chunking import Geometry, Window
 from ears_edge.engine.recognizer import Decoded, Recognizer, Urgency, Work
-from ears_edge.engine.utterance import Utterance
+from ears_edge.engine.utterance import Planned, Utterance
 from ears_edge.events import Event, FinalText, FinalWords, Language, Pause, Word
 from ears_edge.units import F32, Samples, samples
 
@@ -22,6 +22,8 @@ MAX_PLANNED: Final = 2
 """Windows that may wait to be decoded before the session takes no more audio."""
 TAIL_HOLD_S: Final = 0.64
 """How much further back than others the last word of a growing utterance must lie: punctuation comes late."""
+LOOKS_AFTER: Final = 3
+"""Looks that are worth while once a speaker has been silent for that long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,7 @@ class Session:
         self._live_step = max(1, g.frames(config.live_step_s))
         self._hold = g.frames(config.live_hold_s)
         self._tail_hold = self._hold + g.frames(TAIL_HOLD_S)
+        self._patience = self._tail_hold + LOOKS_AFTER * self._live_step
         self._confidence = config.live_confidence
 
         self._pending = np.empty(0, np.float32)
@@ -143,14 +146,25 @@ class Session:
         if self._out or not self._utterances:
             return None
         utterance = self._utterances[0]
-        planned = utterance.next_window()
-        if planned:
-            return self._work(utterance, "final" if utterance.closed else "window", planned[0])
+        if utterance.planned:
+            return self._work(utterance, "final" if utterance.closed else "window", utterance.planned[0])
         if not self._live_due:
             return None
         self._live_due = False
-        look = utterance.live_window(self._done)
+        look = utterance.live_look(self._done, self._patience)
         return self._work(utterance, "live", look) if look else None
+
+    def give_up_look(self) -> bool:
+        """Take back a live look that is out once a window has become due: its result would be of no use.
+
+        Returns:
+            Whether there was one. Then it must not be completed, and `work` may have something better.
+        """
+        if self._out is None or self._out[0] != "live" or not self._utterances[0].planned:
+            return False
+        self._out = None
+        self._settle()
+        return True
 
     def complete(self, decoded: Decoded) -> None:
         """Take the result of the work that was out."""
@@ -176,14 +190,17 @@ class Session:
             self._live_due = True
         self._settle()
 
-    def _work(self, utterance: Utterance, urgency: Urgency, window: Window) -> Work:
+    def _work(self, utterance: Utterance, urgency: Urgency, planned: Planned) -> Work:
+        window, speech = planned
+        if speech is None:
+            raise RuntimeError("nothing is decoded where nobody speaks")
         self._out = urgency, window
         return Work(
             urgency=urgency,
-            columns=utterance.columns(window),
-            begin=window.begin,
-            start=max(window.begin, self._done),
-            stop=window.stop,
+            columns=utterance.columns(speech.start, speech.end),
+            begin=speech.start,
+            start=max(speech.start, self._done),
+            stop=min(window.stop, speech.end),
             state=self._state,
         )
 
@@ -191,17 +208,17 @@ class Session:
         """Do all that needs no decoding: windows without speech, utterances that are done, the end."""
         while self._utterances and not self._out:
             utterance = self._utterances[0]
-            planned = utterance.next_window()
-            if planned is None:
+            if not utterance.planned:
                 if not utterance.closed:
                     return
                 self._utterances.popleft()
                 self._done, self._state, self._look = 0, None, ()
                 self._events += self._segmenter.flush()
-            elif not planned[1] or planned[0].stop <= self._done:
-                self._close_window(planned[0], None)
-            else:
+                continue
+            window, speech = utterance.planned[0]
+            if speech and min(window.stop, speech.end) > self._done:
                 return
+            self._close_window(window, None)
         if self._finished and not self._utterances and not self._ended:
             self._ended = True
             self._events.append(
@@ -211,15 +228,18 @@ class Session:
     def _close_window(self, window: Window, decoded: Decoded | None) -> None:
         utterance = self._utterances[0]
         self._look = ()
-        words = self._builder.add(self._timed(utterance, decoded.tokens)) if decoded else []
-        if window.stop < self._done:
-            pass  # live words went beyond it: they are final, and the decoder goes on behind them
+        words: list[Word] = []
+        if decoded:
+            end = window.stop if window.closes else None
+            words = self._builder.add(self._timed(utterance, decoded.tokens, end))
+        if window.stop < self._done or (window.stop == self._done and not window.closes):
+            pass  # live words went as far: they are final, and the decoder goes on behind them
         elif decoded is None or window.closes:
             words += self._builder.flush()
             self._state, self._done = None, window.stop
         else:
             self._state, self._done = decoded.state._replace(skip=0), window.stop + decoded.state.skip
-        utterance.drop_window()
+        utterance.planned.popleft()
         utterance.forget(self._done)
         self._tell(words)
 
@@ -229,24 +249,30 @@ class Session:
             self._look = ()  # a window that is about to be decoded knows more
             return
         tokens = decoded.tokens
+        # Once the speaker is silent, no further audio would make a word surer.
+        silent = utterance.is_silent(max(0, window.end - self._tail_hold), window.end)
         count = agreed(
             self._look,
             tokens,
             group_words([token.id for token in tokens], self._recognizer.tokenizer),
             sure_before=window.end - self._hold,
             tail_before=window.end - self._tail_hold,
-            confidence=self._confidence,
+            confidence=0.0 if silent else self._confidence,
         )
         self._look = tokens[count:]
         if count:
             last = tokens[count - 1]
             self._state, self._done = last.after._replace(skip=0), last.frame + last.after.skip
-            words = self._builder.add(self._timed(utterance, tokens[:count]))
+            words = self._builder.add(self._timed(utterance, tokens[:count], None))
             self._tell(words + self._builder.flush())
             utterance.forget(self._done)
 
-    def _timed(self, utterance: Utterance, tokens: Iterable[Token]) -> Iterable[TimedToken]:
-        size, base, end = self._geometry.frame, utterance.base, utterance.samples
+    def _timed(
+        self, utterance: Utterance, tokens: Iterable[Token], before: int | None
+    ) -> Iterable[TimedToken]:
+        """Frames -> samples of the session; none lasts beyond frame `before`, or the audio's end."""
+        size, base = self._geometry.frame, utterance.base
+        end = utterance.samples if before is None else min(before * size, utterance.samples)
         for token in tokens:
             start = min(token.frame * size, end)
             stop = min((token.frame + token.duration) * size, end)

@@ -1,9 +1,20 @@
+from collections import deque
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ears_edge.dsp.vad import MicroDetector, SileroDetector, SpeechDetector, VoiceActivity, new_detector
+from ears_edge.dsp.vad import (
+    FAINT,
+    PAUSE,
+    REST_AFTER,
+    MicroDetector,
+    SileroDetector,
+    SpeechDetector,
+    VoiceActivity,
+    new_detector,
+)
 from ears_edge.units import F32
 from tests.clips import clips
 from tests.fakes import LoudDetector, tone
@@ -23,7 +34,8 @@ def test_speech_is_heard_in_every_clip(detector: type[SpeechDetector]) -> None:
         if clip.kind != "nonspeech":
             voice = VoiceActivity(detector())
             voice.feed(clip.heard())
-            if not voice.heard_speech(0):
+            voice.finish()
+            if voice.speech(0, 10**9) is None:
                 deaf.append(clip.name)
     assert not deaf
 
@@ -34,7 +46,8 @@ def test_silence_and_steady_noise_are_not_speech(detector: type[SpeechDetector])
     for audio in (np.zeros(32_000, np.float32), noise, np.zeros(0, np.float32)):
         voice = VoiceActivity(detector())
         voice.feed(audio)
-        assert not voice.heard_speech(0)
+        voice.finish()
+        assert voice.speech(0, 10**9) is None
 
 
 def test_this_platform_has_a_detector() -> None:
@@ -46,9 +59,7 @@ def test_silences_are_told_where_they_are() -> None:
     voice.feed(loud([(0, 8000), (1, 8000), (0, 1600), (1, 4800), (0, 16_000)]))
     assert voice.silences(0, 100_000) == [(0, 8000), (22_400, 38_400)]  # 0.1 s is a gap inside a word
     assert voice.silences(4000, 30_000) == [(4000, 8000), (22_400, 30_000)]
-    assert voice.last_speech == 22_400
-    assert voice.heard_speech(22_399)
-    assert not voice.heard_speech(22_400)
+    assert voice.last_told == 22_400
 
 
 def test_a_pause_is_told_once_after_six_tenths_of_a_second() -> None:
@@ -57,6 +68,58 @@ def test_a_pause_is_told_once_after_six_tenths_of_a_second() -> None:
     assert voice.feed(loud([(0, 320)])) == [35_200]
     assert voice.feed(loud([(0, 32_000), (1, 3200)])) == []
     assert voice.feed(loud([(0, 16_000)])) == [80_160]
+
+
+class LateDetector(LoudDetector):
+    """Tells what the other would, some blocks later; counts how often it is asked."""
+
+    def __init__(self, blocks: int) -> None:
+        self.lag = blocks * self.block
+        self.asked = 0
+        self._told = deque([0.0] * blocks)
+
+    def probability(self, block: F32) -> float:
+        self.asked += 1
+        self._told.append(super().probability(block))
+        return self._told.popleft()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(0, 5), max_size=20), st.integers(0, 40), st.integers(0, 200))
+def test_a_detector_that_lags_tells_of_the_same_places(levels: list[int], blocks: int, rest: int) -> None:
+    audio = np.concatenate((tone(levels, 4), tone([3], 1)[:rest]))
+    prompt, late = VoiceActivity(LoudDetector()), VoiceActivity(LateDetector(blocks))
+    pauses = prompt.feed(audio)
+    whole = len(audio) // 160 * 160
+    known = max(0, whole - blocks * 160)
+    assert late.feed(audio) == [at for at in pauses if at + PAUSE <= known]
+    assert late.silences(0, known) == prompt.silences(0, known)
+    late.finish()
+    assert late.speech(0, whole) == prompt.speech(0, whole)
+
+
+def test_speech_is_from_the_first_to_the_last_of_it() -> None:
+    voice = VoiceActivity(LoudDetector())
+    voice.feed(loud([(0, 8000), (1, 8000), (0, 8000), (1, 4800), (0, 3200)]))
+    assert voice.speech(0, 32_000) == (8000, 28_800)
+    assert voice.speech(10_000, 32_000) == (10_000, 28_800)
+    assert voice.speech(0, 26_000) == (8000, 26_000)  # it goes on
+    assert voice.speech(16_000, 24_000) is None
+    assert voice.speech(28_800, 32_000) is None
+    assert voice.speech(32_000, 40_000) is None
+    assert VoiceActivity(LoudDetector()).speech(0, 1600) is None
+
+
+def test_a_detector_is_not_asked_about_long_faint_audio() -> None:
+    detector = LateDetector(30)
+    voice = VoiceActivity(detector)
+    faint = np.full(16_000, FAINT / 2, np.float32)
+    for _ in range(10):
+        voice.feed(faint)
+    assert detector.asked == REST_AFTER // 160
+    voice.feed(loud([(1, 8000)]))
+    assert detector.asked == REST_AFTER // 160 + 50
+    assert voice.speech(0, 168_000) == (160_000, 168_000)
 
 
 @settings(deadline=None, max_examples=40)
@@ -68,4 +131,4 @@ def test_what_is_told_does_not_depend_on_the_cut(levels: list[int], cuts: list[i
     blocks = np.split(audio, np.minimum(np.cumsum(cuts, dtype=int), len(audio)))
     assert [at for block in blocks for at in cut.feed(block)] == told
     assert cut.silences(0, len(audio)) == whole.silences(0, len(audio))
-    assert cut.last_speech == whole.last_speech
+    assert cut.last_told == whole.last_told
