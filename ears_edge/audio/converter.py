@@ -41,15 +41,22 @@ class Converter:
         return np.concatenate((before, heard)) if len(before) else heard
 
     def flush(self) -> F32:
-        """The end of the stream, or a stall -> the (N,) float32 samples that were held back.
-
-        The stream may go on after it: a partial sample frame still waits for its rest, but resampling begins
-        anew, as if there had been silence.
+        """The end of the stream -> the (N,) float32 samples that were held back.
 
         Raises:
             AudioFormatError: The stream is still inside its RIFF header.
         """
-        rest = self._riff.finish()
+        return self._let_go(self._riff.finish())
+
+    def stall(self) -> F32:
+        """Nothing comes for now -> the (N,) float32 samples that were held back.
+
+        The stream may go on: a partial sample frame still waits for its rest, and so does a RIFF header, but
+        resampling begins anew, as if there had been silence.
+        """
+        return self._let_go(self._riff.give_up() if self._riff.undecided and self._fmt else b"")
+
+    def _let_go(self, rest: bytes) -> F32:
         if self._fmt is None:
             return np.zeros(0, np.float32)
         heard = self._hear(rest, self._fmt)

@@ -12,10 +12,11 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import partial
 from typing import Final, Self
 
 from ears_edge.audio.converter import Converter
@@ -33,7 +34,13 @@ logger = logging.getLogger(__name__)
 MAX_EVENTS: Final = 1024
 """Events that may wait to be fetched; then the stream's audio waits."""
 MAX_BLOCK_S: Final = 1.0
-"""Longer blocks are cut, so that a small message of a low rate is not hours of audio at once."""
+MAX_BLOCK_BYTES: Final = 65_536
+"""Longer blocks are cut, so that a small message of a low rate is not hours of audio at once. The bytes count
+as well, since a header in the stream may name a lower rate than was declared."""
+MAX_QUEUED_BYTES: Final = 8_388_608
+"""Of a format with many bytes a second less than `engine.max_queued_s` may wait for a session."""
+MAX_QUEUED_ITEMS: Final = 256
+"""Blocks and flushes that may wait; small blocks are joined."""
 LIVE_SHARE: Final = 0.5
 """Live words may take this part of the decoding time; what somebody waits for comes first."""
 _RANK: Final[dict[Urgency, int]] = {"final": 0, "window": 1, "live": 2}
@@ -74,8 +81,8 @@ class InferenceQueue:
             job = await self._next()
             began = self._clock()
             done = loop.run_in_executor(self._pool, self._recognizer.decode, job.work)
+            done.add_done_callback(partial(_hand_over, job.result))
             await asyncio.wait([done])
-            _hand_over(done, job.result)
             if job.work.urgency == "live":
                 ended = self._clock()
                 self._live_from = ended + (ended - began) * (1 - LIVE_SHARE) / LIVE_SHARE
@@ -88,6 +95,8 @@ class InferenceQueue:
         while True:
             self._changed.clear()
             wait = None
+            while self._waiting and self._waiting[0].result.done():  # its session has gone
+                heapq.heappop(self._waiting)
             if self._waiting:
                 wait = self._live_from - self._clock() if self._waiting[0].work.urgency == "live" else 0.0
                 if wait <= 0:
@@ -103,16 +112,30 @@ class _Job:
     order: int
     work: Work = field(compare=False)
     result: "asyncio.Future[Decoded]" = field(compare=False)
+    """Done while the job still waits: its session has gone."""
 
 
-def _hand_over(done: "asyncio.Future[Decoded]", result: "asyncio.Future[Decoded]") -> None:
+def _hand_over(result: "asyncio.Future[Decoded]", done: "asyncio.Future[Decoded]") -> None:
     exc = done.exception()
-    if result.done():  # its session has gone
+    if result.done():
         return
     if exc:
         result.set_exception(exc)
     else:
         result.set_result(done.result())
+
+
+@dataclass(slots=True)
+class _Block:
+    """PCM that waits."""
+
+    pcm: bytearray
+    fmt: PcmFormat
+
+
+class _Command(Enum):
+    FLUSH = auto()
+    FINISH = auto()
 
 
 class Stream:
@@ -132,8 +155,9 @@ class Stream:
         self._max_queued_s = max_queued_s
         self._release = release
         self._converter = Converter()
-        self._inbox: deque[tuple[bytes, PcmFormat] | _Command] = deque()
+        self._inbox: deque[_Block | _Command] = deque()
         self._queued_s = 0.0
+        self._queued_bytes = 0
         self._outbox: deque[Event] = deque()
         self._finished = False
         self._decode: asyncio.Task[Decoded] | None = None
@@ -157,22 +181,17 @@ class Stream:
         """
         if self._finished:
             raise RuntimeError("feed() after finish()")
-        size = fmt.block_bytes(MAX_BLOCK_S)
+        size = _block_bytes(fmt)
         for begin in range(0, len(pcm), size):
-            while self._queued_s >= self._max_queued_s and not self._task.done():
-                self._room.clear()
-                await self._room.wait()
-            if self._task.done():
+            if not await self._has_room():
                 break
-            block = pcm[begin : begin + size]
-            self._queued_s += fmt.seconds(len(block))
-            self._post((block, fmt))
+            self._post_block(pcm[begin : begin + size], fmt)
         if self._task.done():
             self._raise_failure()
 
     async def flush(self) -> None:
-        """Make final all that was heard; the session goes on."""
-        if not self._finished:
+        """Make final all that was heard; the session goes on. Waits while too much is queued."""
+        if not self._finished and await self._has_room():
             self._post(_Command.FLUSH)
 
     async def finish(self) -> None:
@@ -210,16 +229,17 @@ class Stream:
             while not self._session.ended:
                 await self._wake.wait()
                 self._wake.clear()
-                decoded = self._decoded()
-                items = self._take_items()
-                if decoded is None and not items:
+                decoded, item = self._decoded(), self._take()
+                if decoded is None and item is None:
                     continue
-                events, work = await loop.run_in_executor(self._pool, self._step, items, decoded)
+                events, given_up, work = await loop.run_in_executor(self._pool, self._step, item, decoded)
                 self._outbox.extend(events)
                 self._news.set()
+                if given_up:
+                    self._drop_decode()
                 if work:
                     self._decode = asyncio.create_task(self._queue.decode(work))
-                    self._decode.add_done_callback(lambda _: self._wake.set())
+                    self._decode.add_done_callback(self._decode_done)
                 if self._inbox:
                     self._wake.set()
         finally:
@@ -233,35 +253,73 @@ class Stream:
         decode, self._decode = self._decode, None
         return decode.result()
 
-    def _take_items(self) -> "list[tuple[bytes, PcmFormat] | _Command]":
-        if not self._session.wants_audio or len(self._outbox) >= MAX_EVENTS:
-            return []
-        items, self._queued_s = [*self._inbox], 0.0
-        self._inbox.clear()
+    def _decode_done(self, decode: "asyncio.Task[Decoded]") -> None:
+        if not decode.cancelled():
+            decode.exception()  # looked at here, as nobody else may: then asyncio would log it
+        self._wake.set()
+
+    def _drop_decode(self) -> None:
+        if self._decode:
+            self._decode.cancel()
+            self._decode = None
+
+    def _take(self) -> _Block | _Command | None:
+        """What comes next, if the session and the consumer of its events can take more."""
+        if not self._inbox or not self._session.wants_audio or len(self._outbox) >= MAX_EVENTS:
+            return None
+        item = self._inbox.popleft()
+        if isinstance(item, _Block):
+            self._queued_bytes -= len(item.pcm)
+            self._queued_s = self._queued_s - item.fmt.seconds(len(item.pcm)) if self._queued_bytes else 0.0
         self._room.set()
-        return items
+        return item
 
     def _step(
-        self, items: "Sequence[tuple[bytes, PcmFormat] | _Command]", decoded: Decoded | None
-    ) -> tuple[list[Event], Work | None]:
-        """Runs on the signal processing thread, one at a time for a session."""
+        self, item: _Block | _Command | None, decoded: Decoded | None
+    ) -> tuple[list[Event], bool, Work | None]:
+        """Runs on the signal processing thread, one at a time for a session.
+
+        Returns:
+            What is to be told, whether the work that is out is void, and the next work.
+        """
         if decoded is not None:
             self._session.complete(decoded)
-        for item in items:
-            match item:
-                case _Command.FLUSH:
-                    self._session.receive(self._converter.flush())
-                    self._converter = Converter()
-                    self._session.flush()
-                case _Command.FINISH:
-                    self._session.receive(self._converter.flush())
-                    self._session.finish()
-                case pcm, fmt:
-                    self._session.receive(self._converter.feed(pcm, fmt))
+        match item:
+            case _Block(pcm, fmt):
+                self._session.receive(self._converter.feed(bytes(pcm), fmt))
+            case _Command.FLUSH:
+                self._session.receive(self._converter.stall())
+                self._session.flush()
+            case _Command.FINISH:
+                self._session.receive(self._converter.flush())
+                self._session.finish()
+        given_up = self._session.give_up_look()
         work = self._session.work()
-        return self._session.events(), work
+        return self._session.events(), given_up, work
 
-    def _post(self, item: "tuple[bytes, PcmFormat] | _Command") -> None:
+    async def _has_room(self) -> bool:
+        """Wait until more may be queued; False if nothing will be heard any more."""
+        while not self._task.done():
+            if (
+                self._queued_s < self._max_queued_s
+                and self._queued_bytes < MAX_QUEUED_BYTES
+                and len(self._inbox) < MAX_QUEUED_ITEMS
+            ):
+                return True
+            self._room.clear()
+            await self._room.wait()
+        return False
+
+    def _post_block(self, pcm: bytes, fmt: PcmFormat) -> None:
+        self._queued_s += fmt.seconds(len(pcm))
+        self._queued_bytes += len(pcm)
+        last = self._inbox[-1] if self._inbox else None
+        if isinstance(last, _Block) and last.fmt == fmt and len(last.pcm) + len(pcm) <= _block_bytes(fmt):
+            last.pcm += pcm
+        else:
+            self._post(_Block(bytearray(pcm), fmt))
+
+    def _post(self, item: _Block | _Command) -> None:
         self._inbox.append(item)
         self._wake.set()
 
@@ -277,9 +335,8 @@ class Stream:
         self._news.set()
 
 
-class _Command(Enum):
-    FLUSH = auto()
-    FINISH = auto()
+def _block_bytes(fmt: PcmFormat) -> int:
+    return min(fmt.block_bytes(MAX_BLOCK_S), MAX_BLOCK_BYTES // fmt.frame_bytes * fmt.frame_bytes)
 
 
 class Engine:
@@ -299,6 +356,7 @@ class Engine:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="signal")
         self._streams: set[Stream] = set()
         self._runner: asyncio.Task[None] | None = None
+        self._closing = False
 
     @property
     def model(self) -> ModelInfo:
@@ -320,6 +378,7 @@ class Engine:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
+        self._closing = True
         for stream in [*self._streams]:
             await stream.close()
         if self._runner:
@@ -332,8 +391,10 @@ class Engine:
         """Take a slot and begin a session.
 
         Raises:
-            OverloadedError: All slots are in use.
+            OverloadedError: All slots are in use, or the engine is about to end.
         """
+        if self._closing:
+            raise OverloadedError("the engine is about to end; try again later")
         if len(self._streams) >= self._config.max_sessions:
             raise OverloadedError(f"all {self._config.max_sessions} sessions are in use; try again later")
         session = Session(self._recognizer, self._config, options, self._detector)

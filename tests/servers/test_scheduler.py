@@ -1,6 +1,9 @@
 import asyncio
+import gc
+import logging
+import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 import numpy as np
 import pytest
@@ -8,12 +11,21 @@ import pytest
 from ears_edge.audio.pcm import PcmFormat
 from ears_edge.config import EngineConfig
 from ears_edge.engine.recognizer import Decoded, Work
-from ears_edge.engine.scheduler import MAX_EVENTS, Engine, InferenceQueue, Stream
+from ears_edge.engine.scheduler import (
+    MAX_BLOCK_BYTES,
+    MAX_EVENTS,
+    MAX_QUEUED_BYTES,
+    MAX_QUEUED_ITEMS,
+    Engine,
+    InferenceQueue,
+    Stream,
+    _Block,
+)
 from ears_edge.engine.session import SessionOptions
 from ears_edge.errors import AudioFormatError, InferenceError, OverloadedError
 from ears_edge.events import Event, FinalText, FinalWords
 from ears_edge.units import F32
-from tests.fakes import FakeRecognizer, fake_engine, tone
+from tests.fakes import FRAME, FakeRecognizer, fake_engine, tone
 
 FORMAT = PcmFormat(16_000, 4, 1, "float")
 LIVE = SessionOptions(live_words=True)
@@ -116,6 +128,74 @@ async def test_a_consumer_that_takes_nothing_stops_the_audio_not_the_memory() ->
         await stream.close()
 
 
+async def held_up(engine: Engine) -> Stream:
+    """A stream that takes nothing in, since nobody fetches its events."""
+    stream = engine.open(PLAIN)
+    stream._outbox.extend(FinalWords(()) for _ in range(MAX_EVENTS))
+    return stream
+
+
+async def blocked(call: Coroutine[None, None, None], stream: Stream) -> None:
+    """The call waits, and the stream's end sets it free."""
+    task = asyncio.create_task(call)
+    done, _ = await asyncio.wait([task], timeout=0.05)
+    assert not done
+    await stream.close()
+    await task
+
+
+async def test_bytes_are_bounded_whatever_the_rate() -> None:
+    wide = PcmFormat(768_000, 4, 32, "float")
+    async with fake_engine() as engine:
+        stream = await held_up(engine)
+        await blocked(stream.feed(bytes(2 * MAX_QUEUED_BYTES), wide), stream)
+        assert MAX_QUEUED_BYTES <= stream._queued_bytes < MAX_QUEUED_BYTES + MAX_BLOCK_BYTES
+        assert all(len(item.pcm) <= MAX_BLOCK_BYTES for item in stream._inbox if isinstance(item, _Block))
+
+
+async def test_small_blocks_are_joined() -> None:
+    async with fake_engine() as engine:
+        stream = await held_up(engine)
+        audio = tone([3, 0, 4])
+        for sample in audio:
+            await stream.feed(sample.tobytes(), FORMAT)
+        assert len(stream._inbox) <= 2
+        await stream.finish()
+        final = [event async for event in stream.events()][-1]
+        assert isinstance(final, FinalText)
+        assert (final.text, final.duration) == ("w2 w3", len(audio))
+        await stream.close()
+
+
+async def test_blocks_of_formats_that_take_turns_and_flushes_are_bounded() -> None:
+    async def feed(stream: Stream) -> None:
+        for turn in range(MAX_QUEUED_ITEMS + 1):
+            await stream.feed(bytes(4), PcmFormat(16_000 + turn % 2, 2, 1))
+
+    async def flush(stream: Stream) -> None:
+        for _ in range(MAX_QUEUED_ITEMS + 1):
+            await stream.flush()
+
+    async with fake_engine() as engine:
+        for call in (feed, flush):
+            stream = await held_up(engine)
+            await blocked(call(stream), stream)
+            assert len(stream._inbox) == MAX_QUEUED_ITEMS
+
+
+async def test_the_engines_end_sets_feeders_and_consumers_free() -> None:
+    async with fake_engine(config=EngineConfig(max_queued_s=1.0)) as engine:
+        stream = await held_up(engine)
+        feeder = asyncio.create_task(stream.feed(pcm(tone([1] * 60)), FORMAT))
+        consumer = asyncio.create_task(events_of(engine.open(PLAIN)))
+        await settled(lambda: stream._queued_s >= 1.0)
+    await feeder
+    assert await consumer == []
+    assert engine.sessions == 0
+    with pytest.raises(OverloadedError):
+        engine.open(PLAIN)
+
+
 async def test_a_failed_decode_ends_its_session_only() -> None:
     recognizer = FakeRecognizer()
     async with fake_engine(recognizer) as engine:
@@ -125,6 +205,30 @@ async def test_a_failed_decode_ends_its_session_only() -> None:
         recognizer.fail = False
         assert await transcribe(engine, [3]) == "w2"
         assert engine.sessions == 0
+
+
+async def test_a_decode_that_fails_after_its_session_went_is_nobodys_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    recognizer = FakeRecognizer()
+    recognizer.fail = True
+    async with fake_engine(recognizer) as engine:
+        for _ in range(2):
+            stream = engine.open(PLAIN)
+            await stream.feed(pcm(tone([3])), FORMAT)
+            await stream.finish()
+            await settled(lambda: stream._decode is not None and stream._decode.done())  # noqa: B023  # at once
+            await stream.close()
+        recognizer.gate.clear()
+        recognizer.started.clear()
+        stream = engine.open(PLAIN)
+        await stream.feed(pcm(tone([3])), FORMAT)
+        await stream.finish()
+        await asyncio.to_thread(recognizer.started.wait)
+        await stream.close()
+        recognizer.gate.set()
+    gc.collect()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 async def test_bad_audio_reaches_whoever_waits() -> None:
@@ -189,6 +293,24 @@ async def test_a_flush_sends_words_while_the_session_goes_on() -> None:
         await stream.close()
 
 
+async def test_a_flush_keeps_the_place_in_a_sample_frame_and_the_format_of_a_header() -> None:
+    sound = pcm(tone([3, 0, 5, 0, 7, 0]))
+    header = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + struct.pack("<HHIIHH", 3, 1, 16_000, 64_000, 4, 32)
+    header += b"data\xff\xff\xff\xff"
+    cut = FRAME * 4 * 2
+    for begin, declared in ((b"", FORMAT), (header, PcmFormat(8_000, 2, 2))):
+        async with fake_engine() as engine:
+            stream = engine.open(LIVE)
+            await stream.feed(begin + sound[: cut + 3], declared)
+            await stream.flush()
+            await stream.feed(sound[cut + 3 :], declared)
+            await stream.finish()
+            final = (await events_of(stream))[-1]
+            assert isinstance(final, FinalText)
+            assert (final.text, final.duration) == ("w2 w4 w6", FRAME * 6)
+            await stream.close()
+
+
 class OrderedRecognizer(FakeRecognizer):
     """Notes the urgency of what it decodes."""
 
@@ -242,6 +364,25 @@ async def test_work_of_a_session_that_has_gone_is_dropped() -> None:
     assert recognizer.order == ["window"]
     runner.cancel()
     await queue.close()
+
+
+async def test_a_final_does_not_queue_behind_a_look_of_its_own_session() -> None:
+    recognizer = OrderedRecognizer()
+    recognizer.gate.clear()
+    async with fake_engine(recognizer) as engine:
+        busy, live = engine.open(PLAIN), engine.open(LIVE)
+        await busy.feed(pcm(tone([2])), FORMAT)
+        await busy.finish()
+        await asyncio.to_thread(recognizer.started.wait)
+        await live.feed(pcm(tone([3, 4, 5], 8)), FORMAT)
+        await settled(lambda: [job.work.urgency for job in engine._queue._waiting] == ["live"])
+        await live.finish()
+        await settled(lambda: [job.work.urgency for job in engine._queue._waiting] == ["final"])
+        recognizer.gate.set()
+        final = (await events_of(live))[-1]
+        assert isinstance(final, FinalText)
+        assert final.text == "w2 w3 w4"
+        assert recognizer.order == ["final", "final"]
 
 
 async def test_live_words_rest_as_long_as_they_took() -> None:

@@ -113,36 +113,46 @@ def test_a_broken_header_is_an_error() -> None:
         convert((wav(noise(10), S16).replace(struct.pack("<H", 1), struct.pack("<H", 0x31), 1), S16))
 
 
-def test_a_flushed_converter_goes_on_as_if_there_had_been_silence() -> None:
+def test_a_stalled_stream_goes_on_as_if_there_had_been_silence() -> None:
     first, second = noise(4_801, 2), noise(500, 2)
     converter = Converter()
     heard = [
         converter.feed(first, STEREO),
-        converter.flush(),
-        converter.flush(),
+        converter.stall(),
+        converter.stall(),
         converter.feed(second, STEREO),
     ]
     parts = np.concatenate((convert((first, STEREO)), convert((second, STEREO))))
     np.testing.assert_array_equal(np.concatenate([*heard, converter.flush()]), parts)
 
 
-def test_a_flush_does_not_lose_the_place_inside_a_sample_frame() -> None:
+def test_a_stall_does_not_lose_the_place_inside_a_sample_frame() -> None:
     pcm = noise(100)
     converter = Converter()
     heard = [
         converter.feed(pcm[:101], S16),
-        converter.flush(),
+        converter.stall(),
         converter.feed(pcm[101:], S16),
         converter.flush(),
     ]
     np.testing.assert_array_equal(np.concatenate(heard), convert((pcm, S16)))
 
 
-def test_a_flush_settles_that_a_short_beginning_is_sound() -> None:
+def test_a_stall_settles_that_a_short_beginning_is_sound() -> None:
     converter = Converter()
     assert len(converter.feed(b"RIFF", S16)) == 0
-    assert len(converter.flush()) == 2
+    assert len(converter.stall()) == 2
     assert len(converter.feed(wav(noise(10), S16), S16)) == 22 + 10
+
+
+@pytest.mark.parametrize("cut", [0, 20, 44, 300])
+def test_a_stall_before_in_or_behind_a_wave_header_does_not_make_it_sound(cut: int) -> None:
+    pcm = noise(480)
+    file = wav(pcm, PcmFormat(16_000, 2, 1))
+    other = PcmFormat(8_000, 1, 1)
+    converter = Converter()
+    heard = [converter.feed(file[:cut], other), converter.stall(), converter.feed(file[cut:], other)]
+    np.testing.assert_array_equal(np.concatenate([*heard, converter.flush()]), convert((pcm, S16)))
 
 
 def test_another_rate_than_16_khz_may_be_asked_for() -> None:
