@@ -19,6 +19,7 @@ What is answered, and what ends the connection:
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable
 from typing import Final, Literal, assert_never
@@ -77,7 +78,10 @@ class Connection:
                 if not self._retiring:
                     await self._talk()
         except* ConnectionError as lost:
-            self._log.info("connection lost: %s", lost.exceptions[0])
+            missed = self._told is not None and not self._told.answered
+            self._log.log(
+                logging.INFO if missed else logging.DEBUG, "connection lost: %s", lost.exceptions[0]
+            )
         except* Exception:  # noqa: BLE001  # the guard: a fault of ours costs this connection only
             self._log.exception("internal error")
             self._linger = True

@@ -44,6 +44,12 @@ class Utterance:
         self._started = False
         self._words_told = 0
         self._over = False
+        self._answered = False
+
+    @property
+    def answered(self) -> bool:
+        """True once its transcript, or what went wrong, is told."""
+        return self._answered
 
     @property
     def over(self) -> bool:
@@ -113,8 +119,10 @@ class Utterance:
         self._log.debug("transcript: %s", final.text)
         await self._tell_words(final.words[self._words_told :])
         await self._start()
-        await self._send(wyoming.transcript(final.text, self._language, self.order.context))
-        await self._send(wyoming.transcript_stop())
+        # In one piece: a client that leaves with the text, as Home Assistant does, leaves nothing unread.
+        text = wyoming.transcript(final.text, self._language, self.order.context)
+        await self._send(text + wyoming.transcript_stop())
+        self._answered = True
 
     async def _start(self) -> None:
         if not self._started:
@@ -127,3 +135,4 @@ class Utterance:
         await self.close()
         self._log.info("utterance failed: %s: %s", exc.code, exc)
         await self._send(wyoming.error(str(exc), exc.code))
+        self._answered = True

@@ -1,8 +1,10 @@
 """Clients that are too many, too fast, too slow or silent; nothing is left behind by any of them."""
 
 import asyncio
+import logging
 import os
 import socket
+import struct
 import threading
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -96,6 +98,32 @@ async def test_waiting_for_an_answer_is_not_standing_still(engine: FakeEngine) -
         assert messages[-2].data["text"] == "heard 640 bytes"
 
 
+def hang_up(client: Client) -> None:
+    """As a program does that has bytes unread, or is killed: TCP's reset."""
+    sock = client.writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.abort()
+
+
+@pytest.mark.parametrize(
+    ("sent", "until", "told"), [(utterance(), "transcript", False), (START + chunk(), "", True)]
+)
+async def test_a_lost_client_is_worth_a_line_if_it_misses_its_answer(
+    sent: bytes, until: str, *, told: bool, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with WyomingServer(WyomingConfig(uri=URI), engine) as server:
+        client = await Client.to(server.addresses[0])
+        await client.send(sent)
+        if until:
+            await client.until(until)
+        else:
+            await engine.feeding.wait()
+        hang_up(client)
+        await all_ended(server)
+    assert any("connection lost" in message for message in caplog.messages) is told
+
+
 async def test_a_client_that_reads_nothing_is_dropped(engine: FakeEngine) -> None:
     config = WyomingConfig(uri=URI, send_timeout_s=0.2)
     async with (
@@ -149,7 +177,7 @@ async def test_a_flood_of_small_events_lets_others_have_their_turn(engine: FakeE
         await Client.to(server.addresses[0]) as flood,
         await Client.to(server.addresses[0]) as other,
     ):
-        flood.writer.write(inline("x") * 200_000 + inline("ping"))
+        flood.writer.write(inline("x") * 20_000 + inline("ping"))
         await other.send(Describe())
         await other.until("info")
         await flood.until("pong")
