@@ -1,6 +1,7 @@
 """`ears-edge models`: what there is, what is here, fetching it, checking it, taking it away."""
 
 import difflib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -117,15 +118,14 @@ def pull(name: str, config: Config, *, update: bool) -> int:
     from ears_edge.models.pull import pull as pulling  # noqa: PLC0415  # needs it
 
     store = Store(config.models)
-    errors = console()
     try:
         with (
-            Hub(config.models, notice=lambda text: errors.say(plain(f"ears-edge: {text}"))) as hub,
+            Hub(config.models, notice=_notice) as hub,
             _Told(target, out) as watch,
         ):
             done = pulling(store, target, hub, watch, update=update)
     except KeyboardInterrupt:
-        errors.say("ears-edge: stopped; what was fetched is kept, and the next pull goes on from there")
+        _notice("stopped; what was fetched is kept, and the next pull goes on from there")
         raise
     folder, record = done.installed.folder, done.installed.manifest
     commit = record.commit[: card.SHORT_COMMIT]
@@ -193,6 +193,11 @@ class _Told:
         return self._told
 
 
+def _notice(text: str) -> None:
+    """One line on standard error; while there is a progress bar, above it."""
+    print(f"ears-edge: {text}", file=sys.stderr)  # noqa: T201  # what rich moves out of its bar's way
+
+
 def _target(name: str) -> Reference | Local:
     """What the user means.
 
@@ -250,7 +255,7 @@ def _rows(config: Config, store: Store) -> Iterator[dict[str, object]]:
         yield {**_row(one, ()), "wanted": _is_wanted(config, one.reference)}
     for fault in here:
         if isinstance(fault, ModelCorruptError):
-            console().say(plain(f"ears-edge: warning: {fault}"))
+            _notice(f"warning: {fault}")
 
 
 def _row(one: Installed, languages: tuple[str, ...]) -> dict[str, object]:

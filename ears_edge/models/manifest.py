@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,13 +108,15 @@ def glance(folder: Path, manifest: Manifest) -> Iterator[Fault]:
     """Files that are missing or of another size; reads none of them."""
     for file in manifest.files:
         try:
-            size = (folder / file.name).stat().st_size
+            status = (folder / file.name).stat()
         except OSError as exc:
             missing = isinstance(exc, FileNotFoundError)
             yield Fault(file.name, "missing" if missing else f"can't be read: {exc.strerror or exc}")
             continue
-        if size != file.size:
-            yield Fault(file.name, f"{size} bytes, {file.size} were pulled")
+        if not stat.S_ISREG(status.st_mode):
+            yield Fault(file.name, "not a file")
+        elif status.st_size != file.size:
+            yield Fault(file.name, f"{status.st_size} bytes, {file.size} were pulled")
 
 
 def compare(
