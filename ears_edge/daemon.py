@@ -6,8 +6,15 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -19,7 +26,7 @@ from ears_edge.engine.scheduler import Engine
 from ears_edge.errors import ConfigError, UnavailableError
 from ears_edge.models.folder import ModelInfo, resolve
 from ears_edge.servers.ears import EarsServer
-from ears_edge.servers.pidfile import AlreadyRunningError, pid_file, pid_file_path
+from ears_edge.servers.pidfile import AlreadyRunningError, pid_file, pid_file_path, release
 from ears_edge.servers.wyoming import WyomingServer
 from ears_edge.systemd import Notifier
 from ears_edge.terminal import Terminal, console, plain
@@ -29,6 +36,10 @@ DRAIN_S: Final = 5.0
 """From the first signal to the end, at most."""
 GRACE_S: Final = 3.5
 """The part of it in which utterances at hand are completed; goodbyes and closing take the rest."""
+HURRY_S: Final = 0.5
+"""What closing may take after the second signal."""
+MAX_DECODE_S: Final = 120.0
+"""A decode of one window that takes longer hangs: even slow machines need a few seconds for it."""
 
 logger = logging.getLogger(__name__)
 
@@ -78,14 +89,34 @@ class Stop:
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.asked_again = asyncio.Event()
+        self.ends_at: float | None = None
+        """When all has to be over, by the loop's clock; None until it is known that there is an end."""
 
     def ask(self) -> None:
         """Another wish."""
         (self.asked_again if self.asked.is_set() else self.asked).set()
+        self.begin()
+
+    def begin(self) -> None:
+        """The end begins now, if it has not: there was a wish, or nothing is left to serve."""
+        if self.ends_at is None:
+            self.ends_at = asyncio.get_running_loop().time() + DRAIN_S
 
 
-def run(config: Config, env: Mapping[str, str] = os.environ) -> int:
+def run(
+    config: Config,
+    env: Mapping[str, str] = os.environ,
+    *,
+    load: Callable[[Config], Recognizer] | None = None,
+) -> int:
     """Serve until a signal asks to end, then return the exit status.
+
+    If a decode is still running when the time to end is up, it ends the process itself.
+
+    Args:
+        config: The settings.
+        env: The environment.
+        load: Gives the model; None means `load_model`.
 
     Raises:
         ModelError: The model can't be loaded.
@@ -94,16 +125,21 @@ def run(config: Config, env: Mapping[str, str] = os.environ) -> int:
     log.set_up(config.log.level)
     notifier = Notifier(env)
     try:
-        with _termination_ends_us(), _claimed_pid_file(config, env):
+        with _termination_ends_us(), _claimed_pid_file(config, env) as give_back:
             notifier.tell("STATUS", f"loading the model {config.model.name}")
-            recognizer = load(config)
-            asyncio.run(_main(build(config, recognizer), notifier))
+            recognizer = (load or load_model)(config)
+
+            def leave() -> None:
+                give_back()
+                os._exit(0)
+
+            asyncio.run(serve(build(config, recognizer), notifier, leave))
     finally:
         notifier.close()
     return 0
 
 
-def load(config: Config) -> Recognizer:
+def load_model(config: Config) -> Recognizer:
     """The model that the settings ask for. Blocks.
 
     Raises:
@@ -154,7 +190,8 @@ async def build(
                 interfaces=interfaces,
                 instance=name,
             )
-            _say(lines, terminal or console())
+            with suppress(OSError):  # nobody reads standard error any more
+                _say(lines, terminal or console())
             where = ", ".join(uri for server in servers for uri in server.uris(interfaces)[:1])
             return f"model {engine.model.name} serves at {where}"
 
@@ -162,9 +199,34 @@ async def build(
             servers=[server for server in (wyoming, ears) if server is not None],
             announcer=announcer,
             ready=ready,
-            alive=lambda: engine.running,
+            alive=lambda: engine.running and engine.decoding_s < MAX_DECODE_S,
             done=wyoming.wait_done if wyoming is not None and wyoming.over_stdio else None,
         )
+
+
+async def serve(
+    house: AbstractAsyncContextManager[House],
+    notifier: Notifier,
+    leave: Callable[[], None],
+) -> None:
+    """Keep a house until a signal asks to stop, then leave it.
+
+    Args:
+        house: The parts; leaving it waits for a decode that is running.
+        notifier: Tells the service manager.
+        leave: Ends the process. Called if the house can't be left in time: a thread can't be stopped.
+
+    Raises:
+        UnavailableError: A server can't listen.
+    """
+    stop = Stop()
+    with signals(stop):
+        async with house as built:
+            await keep(built, stop, notifier)
+            late = asyncio.create_task(_leave_when_late(stop, leave))
+        late.cancel()
+        await asyncio.gather(late, return_exceptions=True)
+    logger.info("stopped")
 
 
 async def keep(house: House, stop: Stop, notifier: Notifier) -> None:
@@ -204,27 +266,36 @@ async def keep(house: House, stop: Stop, notifier: Notifier) -> None:
 
 @contextmanager
 def signals(stop: Stop) -> Iterator[None]:
-    """SIGTERM and SIGINT ask to stop; SIGHUP is told to be without effect. Only on a running loop."""
+    """SIGTERM and SIGINT ask to stop, and so does SIGHUP when our terminal goes. Only on a running loop.
+
+    To a daemon without a terminal, SIGHUP asks to read the settings anew: it is told to be without effect.
+    """
     loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.ask)
-    loop.add_signal_handler(
-        signal.SIGHUP,
-        lambda: logger.warning("SIGHUP has no effect; restart the daemon to read the settings anew"),
-    )
+    if sys.stderr.isatty():
+        loop.add_signal_handler(signal.SIGHUP, stop.ask)
+    else:
+        loop.add_signal_handler(
+            signal.SIGHUP,
+            lambda: logger.warning("SIGHUP has no effect; restart the daemon to read the settings anew"),
+        )
     try:
         yield
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
-async def _main(house: AbstractAsyncContextManager[House], notifier: Notifier) -> None:
-    stop = Stop()
-    with signals(stop):
-        async with house as built:
-            await keep(built, stop, notifier)
-    logger.info("stopped")
+async def _leave_when_late(stop: Stop, leave: Callable[[], None]) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(stop.ends_at):
+            await stop.asked_again.wait()
+            await asyncio.sleep(HURRY_S)
+    logger.warning("stopped, though a decode is still running")
+    leave()
 
 
 async def _start(server: Server) -> None:
@@ -236,6 +307,7 @@ async def _start(server: Server) -> None:
 
 async def _drain(servers: Sequence[Server], announcer: Announcer | None, stop: Stop) -> None:
     """End all parts within DRAIN_S; at once if asked again."""
+    stop.begin()
     closing = asyncio.ensure_future(_close(servers, announcer, GRACE_S))
     hurry = asyncio.create_task(stop.asked_again.wait())
     await asyncio.wait({closing, hurry}, timeout=DRAIN_S, return_when=asyncio.FIRST_COMPLETED)
@@ -254,9 +326,13 @@ async def _close(servers: Sequence[Server], announcer: Announcer | None, grace_s
 
 
 async def _feed_watchdog(notifier: Notifier, watchdog_s: float, alive: Callable[[], bool]) -> None:
+    well = True
     while True:
-        if alive():
+        was_well, well = well, alive()
+        if well:
             notifier.tell("WATCHDOG")
+        elif was_well:
+            logger.error("the engine hangs: the service manager's watchdog is told nothing until it goes on")
         await asyncio.sleep(watchdog_s / 2)
 
 
@@ -275,12 +351,13 @@ def _termination_ends_us() -> Iterator[None]:
 
 
 @contextmanager
-def _claimed_pid_file(config: Config, env: Mapping[str, str]) -> Iterator[None]:
+def _claimed_pid_file(config: Config, env: Mapping[str, str]) -> Iterator[Callable[[], None]]:
+    """Hold the PID file, if one is wanted; gives a function that removes it before the end of the block."""
     wanted = config.ears.enabled and config.ears.pid_file
     path = _pid_file_path(env) if wanted else None
     try:
         with pid_file(path) if path is not None else nullcontext():
-            yield
+            yield (lambda: None) if path is None else partial(release, path, os.getpid())
     except AlreadyRunningError as exc:
         advice = "stop it, or set ears.pid_file = false if both shall run"
         raise UnavailableError(f"{exc}, says {exc.path}; {advice}") from exc

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Self
 
 PATIENCE_S = 60.0
+ROOT = Path(__file__).parents[1]
 
 
 class Child:
     """The real daemon, on free ports of loopback unless the flags say otherwise."""
 
-    def __init__(self, tmp_path: Path, *flags: str) -> None:
+    def __init__(
+        self, tmp_path: Path, *flags: str, program: tuple[str, ...] = ("ears_edge", "serve")
+    ) -> None:
         self.state = tmp_path / "state"
         self.notifications = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         address = tmp_path / f"notify-{len(list(tmp_path.iterdir()))}"
@@ -29,9 +32,11 @@ class Child:
             "EARS_EDGE_EARS__PORT": "0",
             "EARS_EDGE_WYOMING__URI": "tcp://127.0.0.1:0",
             "EARS_EDGE_MODEL__THREADS": "1",
+            "EARS_EDGE_ZEROCONF__ENABLED": "false",
         }
         self.process = subprocess.Popen(  # noqa: S603  # our own daemon
-            [sys.executable, "-m", "ears_edge", "serve", "--no-zeroconf", *flags],
+            [sys.executable, "-m", *program, *flags],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -57,6 +57,12 @@ class InferenceQueue:
         self._order = itertools.count()
         self._changed = asyncio.Event()
         self._live_from = -math.inf
+        self._began: float | None = None
+
+    @property
+    def decoding_s(self) -> float:
+        """For how many seconds the decode that is running has been; 0 if none is."""
+        return 0.0 if self._began is None else self._clock() - self._began
 
     async def decode(self, work: Work) -> Decoded:
         """Decode one window. If the caller is cancelled, work that has not begun is dropped.
@@ -79,10 +85,11 @@ class InferenceQueue:
         loop = asyncio.get_running_loop()
         while True:
             job = await self._next()
-            began = self._clock()
+            self._began = began = self._clock()
             done = loop.run_in_executor(self._pool, self._recognizer.decode, job.work)
             done.add_done_callback(partial(_hand_over, job.result))
             await asyncio.wait([done])
+            self._began = None
             if job.work.urgency == "live":
                 ended = self._clock()
                 self._live_from = ended + (ended - began) * (1 - LIVE_SHARE) / LIVE_SHARE
@@ -372,6 +379,11 @@ class Engine:
     def running(self) -> bool:
         """Whether decodes are being served."""
         return self._runner is not None and not self._runner.done()
+
+    @property
+    def decoding_s(self) -> float:
+        """For how many seconds the decode that is running has been; 0 if none is."""
+        return self._queue.decoding_s
 
     async def __aenter__(self) -> Self:
         self._runner = asyncio.create_task(self._queue.run())

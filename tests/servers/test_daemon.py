@@ -1,21 +1,33 @@
 """Start, drain, stop: with fake parts in this process, and the real daemon as a child."""
 
 import asyncio
+import io
 import json
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
-from ears_edge.daemon import GRACE_S, House, Stop, keep, signals
+from ears_edge.audio.files import open_audio
+from ears_edge.config import Config, EarsConfig, WyomingConfig
+from ears_edge.daemon import GRACE_S, House, Stop, build, keep, serve, signals
 from ears_edge.errors import ConfigError, UnavailableError
+from ears_edge.servers.wyoming import WyomingServer
 from ears_edge.systemd import Notifier
 from tests.child import PATIENCE_S, Child
+from tests.clips import OWN
+from tests.fakes import FakeRecognizer
+from tests.servers.wyoming_fakes import START, STOP, Client, audio
+
+with open_audio(str(OWN / "all_lights_off.flac")) as source:
+    assert (source.fmt.rate, source.fmt.width, source.fmt.channels) == (16_000, 2, 1)
+    SPEECH = b"".join(source.blocks(1.0))
 
 
 @dataclass
@@ -49,6 +61,13 @@ class FakeAnnouncer:
 
     async def close(self) -> None:
         self.calls.append("close")
+
+
+class Screen(io.StringIO):
+    """A stream that a person looks at."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 class Manager:
@@ -172,6 +191,68 @@ async def test_the_watchdog_is_fed_only_while_the_engine_works(manager: Manager,
     stop.ask()
     async with asyncio.timeout(PATIENCE_S):
         await kept
+
+
+async def test_an_engine_whose_decode_hangs_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ears_edge.daemon.MAX_DECODE_S", 1e-9)
+    recognizer = FakeRecognizer()
+    recognizer.gate.clear()
+    config = Config(wyoming=WyomingConfig(uri="tcp://127.0.0.1:0"), ears=EarsConfig(enabled=False))
+    async with build(config, recognizer) as built:
+        [server] = built.servers
+        assert isinstance(server, WyomingServer)
+        async with server, await Client.to(server.addresses[0]) as client:
+            assert built.alive()
+            await client.send(START, audio(SPEECH, 3_200), STOP)
+            assert await asyncio.to_thread(recognizer.started.wait, PATIENCE_S)
+            assert not built.alive()
+            recognizer.gate.set()
+            await client.until("transcript-stop")
+            assert built.alive()
+
+
+async def test_a_house_that_cannot_be_left_in_time_is_left_all_the_same(
+    manager: Manager, notifier: Notifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ears_edge.daemon.DRAIN_S", 0.01)
+    left = asyncio.Event()
+
+    @asynccontextmanager
+    async def stuck() -> AsyncIterator[House]:
+        yield house()
+        await left.wait()
+
+    served = asyncio.create_task(serve(stuck(), notifier, left.set))
+    await manager.until("READY=1")
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(PATIENCE_S):
+        await served
+
+
+def test_the_second_signal_ends_a_daemon_whose_decode_hangs(tmp_path: Path) -> None:
+    with Child(tmp_path, program=("tests.stuck_daemon",)) as child:
+        port = int(child.ready()["tcp"].rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as sock, sock.makefile("rb") as answer:
+            sock.sendall(START + audio(SPEECH, 3_200) + STOP)
+            assert child.process.stdout is not None
+            assert child.process.stdout.readline() == "decoding final\n"
+            child.process.send_signal(signal.SIGTERM)
+            child.until("STOPPING=1")
+            child.process.send_signal(signal.SIGTERM)
+            assert _heard(answer) == "error"
+        status, _, err = child.ended()
+    assert status == 0, err
+    assert "a decode is still running" in err
+    assert not (child.state / "ears" / "server.pid").exists()
+
+
+async def test_when_our_terminal_goes_we_go_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", Screen())
+    stop = Stop()
+    with signals(stop):
+        os.kill(os.getpid(), signal.SIGHUP)
+        async with asyncio.timeout(PATIENCE_S):
+            await stop.asked.wait()
 
 
 async def test_signals_ask_to_stop_and_sighup_does_not(caplog: pytest.LogCaptureFixture) -> None:
