@@ -19,6 +19,11 @@ _MAX_PID_DIGITS: Final = 9
 """PIDs are below 2^22 on Linux and below 10^5 on macOS; a longer number is none."""
 
 
+_MAX_FILE_BYTES: Final = 64
+_PROGRAMS: Final = frozenset({b"ears", b"ears-server", b"ears-edge", b"ears_edge"})
+"""Upstream's and ours, as they stand in a command line."""
+
+
 class AlreadyRunningError(ConfigError):
     """Another eaRS server, ours or upstream's, holds the PID file."""
 
@@ -91,10 +96,12 @@ def release(path: Path, pid: int) -> None:
 def _read(path: Path) -> int | None:
     """The PID that the file names; None if it is missing or names none."""
     try:
-        text = path.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError):
+        with path.open("rb") as file:
+            text = file.read(_MAX_FILE_BYTES).strip()
+    except OSError:
         return None
-    return int(text) if text.isdecimal() and len(text) <= _MAX_PID_DIGITS else None
+    pid = int(text) if text.isdigit() and len(text) <= _MAX_PID_DIGITS else 0
+    return pid or None  # 0 is no process, but whoever asks
 
 
 def _is_live_server(pid: int) -> bool:
@@ -109,4 +116,6 @@ def _is_live_server(pid: int) -> bool:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return True  # no /proc here: better to ask than to displace a server
-    return b"ears" in command
+    program, *arguments = (word.rpartition(b"/")[2] for word in command.split(b"\0"))
+    # Ours is run by Python. That a name is an argument of anything else, as of a supervisor, says nothing.
+    return program in _PROGRAMS or (program.startswith(b"python") and not _PROGRAMS.isdisjoint(arguments))

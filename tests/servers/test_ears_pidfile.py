@@ -15,10 +15,11 @@ HAS_PROC = Path("/proc/self/cmdline").exists()
 
 
 @contextmanager
-def process(name: str) -> Iterator[int]:
-    """A live process whose command line holds `name`."""
+def process(program: str, argument: str = "x") -> Iterator[int]:
+    """A live process that is called `program` and has `argument` on its command line."""
     with subprocess.Popen(  # noqa: S603  # our own interpreter
-        [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", name],
+        [program, "-c", "import sys; print(flush=True); sys.stdin.read()", argument],
+        executable=sys.executable,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as running:
@@ -52,9 +53,18 @@ def test_it_holds_the_pid_alone_and_goes_at_the_end(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_live_server_is_not_displaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "argument"),
+    [
+        ("ears", "x"),
+        ("/usr/local/bin/ears-server", "x"),
+        ("/opt/venv/bin/python3.14", "/opt/venv/bin/ears-edge"),
+        ("python", "ears_edge"),
+    ],
+)
+def test_a_live_server_is_not_displaced(tmp_path: Path, program: str, argument: str) -> None:
     path = tmp_path / "server.pid"
-    with process("ears") as pid:
+    with process(program, argument) as pid:
         path.write_text(f"{pid}\n")
         with pytest.raises(AlreadyRunningError) as refused, pid_file(path):
             pytest.fail("the block ran")
@@ -64,9 +74,18 @@ def test_a_live_server_is_not_displaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not HAS_PROC, reason="what a process is called is read from /proc")
-def test_a_reused_pid_is_stale(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "argument"),
+    [
+        ("sleep", "5"),
+        ("s6-supervise", "ears-edge"),
+        ("/usr/bin/vim", "/home/u/ears/ears"),
+        ("python", "bears"),
+    ],
+)
+def test_a_reused_pid_is_stale(tmp_path: Path, program: str, argument: str) -> None:
     path = tmp_path / "server.pid"
-    with process("something") as pid:
+    with process(program, argument) as pid:
         path.write_text(str(pid))
         claim(path, 4)
     assert path.read_text() == "4"
@@ -80,7 +99,20 @@ def test_our_own_pid_from_an_earlier_life_is_stale(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"x", b"\xff\xfe", b"-1", b"0x10", b"99999999999999999999", b"9" * 5000, b"999999999"]
+    "content",
+    [
+        b"",
+        b"x",
+        b"\xff\xfe",
+        b"-1",
+        b"0",
+        b"000",
+        b"0x10",
+        "٣".encode(),
+        b"99999999999999999999",
+        b"9" * 5000,
+        b"999999999",
+    ],
 )
 def test_a_stale_or_senseless_file_is_replaced(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "server.pid"
