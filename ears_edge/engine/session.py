@@ -22,8 +22,9 @@ MAX_PLANNED: Final = 2
 """Windows that may wait to be decoded before the session takes no more audio."""
 TAIL_HOLD_S: Final = 0.64
 """How much further back than others the last word of a growing utterance must lie: punctuation comes late."""
-LOOKS_AFTER: Final = 3
-"""Looks that are worth while once a speaker has been silent for that long."""
+SILENCE_S: Final = 2.4
+"""After as much silence no further audio would make a word surer; speakers seldom pause longer inside one
+sentence, and words that are final there may differ from those of the whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,8 @@ class Session:
         self._live_step = max(1, g.frames(config.live_step_s))
         self._hold = g.frames(config.live_hold_s)
         self._tail_hold = self._hold + g.frames(TAIL_HOLD_S)
-        self._patience = self._tail_hold + LOOKS_AFTER * self._live_step
+        self._silence = max(self._tail_hold, g.frames(SILENCE_S))
+        self._patience = self._silence + 2 * self._live_step
         self._confidence = config.live_confidence
 
         self._pending = np.empty(0, np.float32)
@@ -249,8 +251,7 @@ class Session:
             self._look = ()  # a window that is about to be decoded knows more
             return
         tokens = decoded.tokens
-        # Once the speaker is silent, no further audio would make a word surer.
-        silent = utterance.is_silent(max(0, window.end - self._tail_hold), window.end)
+        silent = utterance.is_silent(max(0, window.end - self._silence), window.end)
         count = agreed(
             self._look,
             tokens,
