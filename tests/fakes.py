@@ -1,6 +1,7 @@
 """Fakes: a recognizer that hears numbers, and an engine around it. They can fail: a wrong window shows."""
 
 import threading
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -59,13 +60,40 @@ class FakeRecognizer:
         self.windows.append((work.begin, work.start, work.stop))
         last = work.state.last_token if work.state else 0
         tokens: list[Token] = []
-        levels = loudness(work.columns)
+        levels = self.hear(work.columns)
         for frame in range(work.start, min(work.stop, work.begin + len(levels))):
             level = levels[frame - work.begin]
             if level and level != last:
                 tokens.append(Token(level, frame, 1, 1.0, _state(level, skip=1)))
             last = level
         return Decoded(tokens, _state(last))
+
+    def hear(self, columns: F32) -> list[int]:
+        """The level of each encoder frame of a window."""
+        return loudness(columns)
+
+
+class EdgeRecognizer(FakeRecognizer):
+    """Errs in a window's last frame, as real ones do where they lack right context."""
+
+    def hear(self, columns: F32) -> list[int]:
+        levels = super().hear(columns)
+        return [*levels[:-1], *(level and level % LEVELS + 1 for level in levels[-1:])]
+
+
+class PairRecognizer(FakeRecognizer):
+    """A word in every two loud frames, wherever they begin: nothing but durations keeps it in step."""
+
+    def decode(self, work: Work) -> Decoded:
+        levels = self.hear(work.columns)
+        tokens: list[Token] = []
+        frame, end = work.start, min(work.stop, work.begin + len(levels))
+        while frame < end:
+            level = levels[frame - work.begin]
+            if level:
+                tokens.append(Token(level, frame, 2, 1.0, _state(level, skip=2)))
+            frame += 2 if level else 1
+        return Decoded(tokens, _state(0, skip=frame - end))
 
 
 def _state(last: int, skip: int = 0) -> DecoderState:
@@ -88,6 +116,21 @@ class LoudDetector:
 
     def probability(self, block: F32) -> float:
         return 1.0 if float(np.abs(block).max()) > 1e-4 else 0.0  # digital silence
+
+
+class LateDetector(LoudDetector):
+    """Tells the same, some blocks later."""
+
+    def __init__(self, blocks: int) -> None:
+        self.lag = blocks * self.block
+        self.asked = 0
+        """How often it was asked."""
+        self._told = deque([0.0] * blocks)
+
+    def probability(self, block: F32) -> float:
+        self.asked += 1
+        self._told.append(super().probability(block))
+        return self._told.popleft()
 
 
 def tone(levels: "list[int]", frames_each: int = 1) -> F32:

@@ -1,5 +1,6 @@
 """The promises the product rests on, for any audio, any cut and any timing."""
 
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -10,7 +11,15 @@ from ears_edge.config import EngineConfig
 from ears_edge.engine.session import Session, SessionOptions
 from ears_edge.events import Event, FinalText, FinalWords, Segment, Word
 from ears_edge.units import F32
-from tests.fakes import FRAME, FakeRecognizer, LoudDetector, tone
+from tests.fakes import (
+    FRAME,
+    EdgeRecognizer,
+    FakeRecognizer,
+    LateDetector,
+    LoudDetector,
+    PairRecognizer,
+    tone,
+)
 
 CONFIG = EngineConfig(
     full_window_s=4.0, left_s=0.8, chunk_s=1.6, right_s=0.8, live_step_s=0.32, live_hold_s=0.32
@@ -20,6 +29,8 @@ runs = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 12)), max_size=30)
 """(level, frames): up to 28 s, with silences of up to a second, and long ones where two meet."""
 cuts = st.lists(st.integers(0, 6 * FRAME), max_size=60)
 timing = st.lists(st.integers(0, 4), min_size=1, max_size=40)
+lags = st.integers(0, 30)
+"""Blocks by which the speech detector is late."""
 
 
 def audio_of(levels: list[tuple[int, int]]) -> F32:
@@ -42,16 +53,25 @@ def blocks_of(audio: F32, lengths: list[int]) -> list[F32]:
 
 
 def run(
-    blocks: list[F32], *, live: bool, delays: list[int], recognizer: FakeRecognizer | None = None
+    blocks: list[F32],
+    *,
+    live: bool,
+    delays: list[int],
+    recognizer: FakeRecognizer | None = None,
+    patient: bool = True,
+    lag: int = 0,
 ) -> list[Event]:
     """Drive a session; work is completed only after as many blocks as `delays` say, over and over."""
     recognizer = recognizer or FakeRecognizer()
-    session = Session(recognizer, CONFIG, SessionOptions(live_words=live), LoudDetector)
+    options = SessionOptions(live_words=live)
+    session = Session(recognizer, CONFIG, options, partial(LateDetector, lag))
     events: list[Event] = []
     waiting, turn = 0, 0
     work = None
     for block in blocks:
         session.receive(block)
+        if not patient and session.give_up_look():
+            work = None
         events += session.events()
         work = work or session.work()
         if work and waiting >= delays[turn % len(delays)]:
@@ -61,6 +81,8 @@ def run(
         else:
             waiting += 1
     session.finish()
+    if not patient and session.give_up_look():
+        work = None
     work = work or session.work()
     while work:
         session.complete(recognizer.decode(work))
@@ -74,11 +96,44 @@ def words_of(events: list[Event]) -> list[Word]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(levels=runs, lengths=cuts, delays=timing, live=st.booleans())
+@given(levels=runs, lengths=cuts, delays=timing, lag=lags, live=st.booleans(), patient=st.booleans())
 def test_every_sample_is_heard_exactly_once_for_any_cut_and_timing(
+    levels: list[tuple[int, int]],
+    lengths: list[int],
+    delays: list[int],
+    lag: int,
+    *,
+    live: bool,
+    patient: bool,
+) -> None:
+    blocks = blocks_of(audio_of(levels), lengths)
+    events = run(blocks, live=live, delays=delays, patient=patient, lag=lag)
+    assert [(word.text, word.start) for word in words_of(events)] == expected(levels)
+
+
+@settings(max_examples=60, deadline=None)
+@given(levels=runs, lengths=cuts, delays=timing, live=st.booleans(), patient=st.booleans())
+def test_no_seam_is_heard_where_nothing_but_durations_keeps_the_decoder_in_step(
+    levels: list[tuple[int, int]], lengths: list[int], delays: list[int], *, live: bool, patient: bool
+) -> None:
+    even = [(level, 2 * frames if level else frames) for level, frames in levels]
+    recognizer = PairRecognizer()
+    blocks = blocks_of(audio_of(even), lengths)
+    events = run(blocks, live=live, delays=delays, recognizer=recognizer, patient=patient)
+    frames = [level for level, count in even for _ in range(count)]
+    loud = [(level, at) for at, level in enumerate(frames) if level]
+    wanted = [(f"w{level - 1}", at * FRAME, (at + 2) * FRAME) for level, at in loud[::2]]
+    assert [(word.text, word.start, word.end) for word in words_of(events)] == wanted
+
+
+@settings(max_examples=40, deadline=None)
+@given(levels=runs, lengths=cuts, delays=timing, live=st.booleans())
+def test_what_is_heard_without_right_context_is_never_final(
     levels: list[tuple[int, int]], lengths: list[int], delays: list[int], *, live: bool
 ) -> None:
-    events = run(blocks_of(audio_of(levels), lengths), live=live, delays=delays)
+    levels = [*levels, (0, 2)]  # at the very end there is none
+    blocks = blocks_of(audio_of(levels), lengths)
+    events = run(blocks, live=live, delays=delays, recognizer=EdgeRecognizer())
     assert [(word.text, word.start) for word in words_of(events)] == expected(levels)
 
 

@@ -1,5 +1,3 @@
-from collections import deque
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,7 +15,7 @@ from ears_edge.dsp.vad import (
 )
 from ears_edge.units import F32
 from tests.clips import clips
-from tests.fakes import LoudDetector, tone
+from tests.fakes import LateDetector, LoudDetector, tone
 
 DETECTORS = [MicroDetector, SileroDetector]
 
@@ -68,20 +66,6 @@ def test_a_pause_is_told_once_after_six_tenths_of_a_second() -> None:
     assert voice.feed(loud([(0, 320)])) == [35_200]
     assert voice.feed(loud([(0, 32_000), (1, 3200)])) == []
     assert voice.feed(loud([(0, 16_000)])) == [80_160]
-
-
-class LateDetector(LoudDetector):
-    """Tells what the other would, some blocks later; counts how often it is asked."""
-
-    def __init__(self, blocks: int) -> None:
-        self.lag = blocks * self.block
-        self.asked = 0
-        self._told = deque([0.0] * blocks)
-
-    def probability(self, block: F32) -> float:
-        self.asked += 1
-        self._told.append(super().probability(block))
-        return self._told.popleft()
 
 
 @settings(deadline=None, max_examples=40)
