@@ -71,6 +71,11 @@ def host_label(host_name: str) -> str:
     return label if label and label.lower() != "localhost" else "ears-edge"
 
 
+def numbered(label: str, suffix: str) -> str:
+    """A DNS label with a suffix such as `-2`, as long as a label may be."""
+    return label[: _LABEL_BYTES - len(suffix)] + suffix
+
+
 def instance_name(wanted: str, host_name: str) -> str:
     """The name people see: the wanted one, or one that stays the same as long as the host name does."""
     printable = "".join(character for character in wanted if character.isprintable()).strip()

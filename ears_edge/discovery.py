@@ -15,7 +15,7 @@ import ifaddr
 from zeroconf import Error, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
-from ears_edge.addresses import Interface, host_label, instance_name, reachable
+from ears_edge.addresses import Interface, host_label, instance_name, numbered, reachable
 from ears_edge.config import ZeroconfConfig
 
 Kind = Literal["wyoming", "ears"]
@@ -119,7 +119,7 @@ class Advertiser:
         """
         host = host_name if host_name is not None else socket.gethostname()
         self.name = instance_name(config.name, host)
-        self._server = f"{host_label(host)}.local."
+        self._host = host_label(host)
         self._services = tuple(services)
         self._only = config.interfaces
         self._interfaces = interfaces
@@ -135,6 +135,7 @@ class Advertiser:
         """Begin to announce, in the background; never waits for the network and never fails."""
         if self._task is None and self._services:
             self._task = asyncio.create_task(self._keep(), name="zeroconf")
+            self._task.add_done_callback(_tell_defect)
 
     async def close(self) -> None:
         """Withdraw all services with goodbyes; idempotent; takes CLOSE_S at most."""
@@ -192,19 +193,19 @@ class Advertiser:
     async def _announce(
         self, network: AsyncZeroconf, service: Service, addresses: tuple[str, ...]
     ) -> Announced:
-        type_ = _type(service.kind)
-        info = AsyncServiceInfo(
-            type_,
-            f"{self.name}.{type_}",
-            port=service.port,
-            properties={key: _cut(value) for key, value in service.text.items()},
-            server=self._server,
-            parsed_addresses=list(addresses),
-        )
-        await (await network.async_register_service(info, allow_name_change=True))
+        info = _info(service, addresses, self.name, self._host)
+        broadcast = await network.async_register_service(info, allow_name_change=True)
         name = info.get_name()
         if name != self.name:
+            # Whoever has our name may have our host name, too: under it, both machines' addresses would be
+            # found. Nothing has gone out yet; and zeroconf looks for conflicts of instance names only.
+            asyncio.ensure_future(broadcast).cancel()
+            network.zeroconf.registry.async_remove(info)
+            info = _info(service, addresses, name, numbered(self._host, name.removeprefix(self.name)))
+            broadcast = await network.async_register_service(info, allow_name_change=True)
+            name = info.get_name()
             logger.warning("somebody on the network is called %r already; announced as %r", self.name, name)
+        await broadcast
         where = ", ".join(addresses)
         logger.info("announced %s as %r at %s port %d", service.kind, name, where, service.port)
         return Announced(service.kind, name, addresses, service.port)
@@ -296,8 +297,26 @@ async def _resolve(network: AsyncZeroconf, kind: Kind, name: str) -> Found | Non
     )
 
 
+def _info(service: Service, addresses: tuple[str, ...], name: str, host: str) -> AsyncServiceInfo:
+    type_ = _type(service.kind)
+    return AsyncServiceInfo(
+        type_,
+        f"{name}.{type_}",
+        port=service.port,
+        properties={key: _cut(value) for key, value in service.text.items()},
+        server=f"{host}.local.",
+        parsed_addresses=list(addresses),
+    )
+
+
 def _type(kind: Kind) -> str:
     return f"_{kind}._tcp.local."
+
+
+def _tell_defect(task: "asyncio.Task[None]") -> None:
+    """Nobody waits for this task; should it end by itself, that is a defect of ours."""
+    if not task.cancelled() and (defect := task.exception()):
+        logger.error("the servers are no longer announced", exc_info=defect)
 
 
 def _cut(value: str) -> bytes:

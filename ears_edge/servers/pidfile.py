@@ -54,9 +54,10 @@ def pid_file(path: Path) -> Iterator[None]:
         claim(path, os.getpid())
     except OSError as exc:
         logger.warning(
-            "no PID file: %s. eaRS's own tools will not find this server; "
+            "no PID file at %s: %s. eaRS's own tools will not find this server; "
             "set ears.pid_file = false if none are used",
-            exc,
+            path,
+            exc.strerror or exc,
         )
     try:
         yield

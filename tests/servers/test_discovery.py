@@ -118,37 +118,32 @@ async def look_for(names: set[str], *, count: int) -> list[Found]:
     return mine(await browse(PATIENCE_S, addresses=LOOPBACK, enough=lambda found: len(mine(found)) >= count))
 
 
-async def test_both_services_are_found_with_address_port_host_and_text_that_fits() -> None:
+async def test_both_services_are_found_as_announced_until_the_advertiser_closes() -> None:
     name = fresh_name()
+    seen: dict[str, Found] = {}
+    both = asyncio.Event()
+
+    def enough(found: Sequence[Found]) -> bool:
+        mine = {service.kind: service for service in found if service.name == name}
+        if len(mine) == 2:
+            seen.update(mine)
+            both.set()
+        return both.is_set() and not mine
+
     async with advertised(name, kinds=("ears", "wyoming")) as watch:
         announced = await watch.until(bool)
         assert {(service.kind, service.name) for service in announced} == {("ears", name), ("wyoming", name)}
-        found = {service.kind: service for service in await look_for({name}, count=2)}
-        assert found["ears"] == Found(
-            kind="ears", name=name, host="ears-test-host.local", addresses=LOOPBACK, port=8765, text=TEXT
-        )
-        assert (found["wyoming"].addresses, found["wyoming"].port) == (LOOPBACK, 8766)
-        assert found["wyoming"].text == {"model": "ä" * 100}  # cut between two characters
-    assert watch.now == ()
-
-
-async def test_a_service_is_withdrawn_when_the_advertiser_closes() -> None:
-    name = fresh_name()
-    seen = asyncio.Event()
-
-    def enough(found: Sequence[Found]) -> bool:
-        there = any(service.name == name for service in found)
-        if there:
-            seen.set()
-        return seen.is_set() and not there
-
-    async with advertised(name) as watch:
-        await watch.until(bool)
         search = asyncio.create_task(browse(PATIENCE_S, addresses=LOOPBACK, enough=enough))
         async with asyncio.timeout(PATIENCE_S):
-            await seen.wait()
-    # the goodbye, and nothing else, ends the search before its time
+            await both.wait()
+    assert watch.now == ()
+    # the goodbyes, and nothing else, end the search before its time
     assert name not in {service.name for service in await search}
+    assert seen["ears"] == Found(
+        kind="ears", name=name, host="ears-test-host.local", addresses=LOOPBACK, port=8765, text=TEXT
+    )
+    assert (seen["wyoming"].addresses, seen["wyoming"].port) == (LOOPBACK, 8766)
+    assert seen["wyoming"].text == {"model": "ä" * 100}  # cut between two characters
 
 
 async def test_of_two_with_one_name_the_second_is_renamed(caplog: pytest.LogCaptureFixture) -> None:
@@ -160,6 +155,8 @@ async def test_of_two_with_one_name_the_second_is_renamed(caplog: pytest.LogCapt
         assert names == [name, f"{name}-2"]
         found = await look_for(set(names), count=2)
         assert {service.port for service in found} == {8765, 9000}
+        # else each would be found at the addresses of both
+        assert {service.host for service in found} == {"ears-test-host.local", "ears-test-host-2.local"}
     assert "is called" in caplog.text
 
 

@@ -10,8 +10,10 @@ from ears_edge.addresses import (
     MAX_ADDRESSES,
     MAX_INSTANCE_NAME_BYTES,
     Interface,
+    from_here,
     host_label,
     instance_name,
+    numbered,
     reachable,
 )
 
@@ -130,3 +132,16 @@ def test_an_instance_name_always_fits_and_is_never_empty(wanted: str, host: str)
     name = instance_name(wanted, host)
     assert 0 < len(name.encode()) <= MAX_INSTANCE_NAME_BYTES
     assert name.isprintable()
+
+
+def test_a_number_is_part_of_a_label_that_still_fits() -> None:
+    assert numbered("box", "-2") == "box-2"
+    assert numbered("x" * 63, "-12") == "x" * 60 + "-12"
+
+
+@pytest.mark.parametrize(
+    ("bound", "address"),
+    [("", "127.0.0.1"), (ALL4, "127.0.0.1"), (ALL6, "::1"), ("192.168.1.5", "192.168.1.5"), ("box", "box")],
+)
+def test_a_program_on_this_machine_asks_at_an_address_that_is_one(bound: str, address: str) -> None:
+    assert from_here(bound) == address
