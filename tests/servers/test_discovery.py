@@ -124,7 +124,7 @@ async def test_both_services_are_found_as_announced_until_the_advertiser_closes(
     both = asyncio.Event()
 
     def enough(found: Sequence[Found]) -> bool:
-        mine = {service.kind: service for service in found if service.name == name}
+        mine: dict[str, Found] = {service.kind: service for service in found if service.name == name}
         if len(mine) == 2:
             seen.update(mine)
             both.set()
