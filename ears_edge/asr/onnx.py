@@ -1,5 +1,6 @@
 """Every ONNX session; the only module that imports onnxruntime. Dtypes and shapes are checked here, once."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -11,11 +12,14 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from ears_edge.asr.tdt import DecoderState, JointOutput
 from ears_edge.errors import InferenceError, ModelCorruptError, ModelMismatchError
 from ears_edge.models.folder import ModelFolder
+from ears_edge.models.optimized import FRAMES_KEY
 from ears_edge.units import F32
 
 MAX_DURATIONS: Final = 64
 """More logits behind the vocabulary than this are not durations: the vocabulary is of another model."""
 
+RUNTIME: Final[str] = ort.__version__
+"""Version of onnxruntime."""
 
 ORT_ERRORS: Final[tuple[type[Exception], ...]] = (
     *(e for e in vars(ort_errors).values() if isinstance(e, type) and issubclass(e, Exception)),
@@ -37,18 +41,23 @@ class AcousticModel:
     Every size is read from the files.
     """
 
-    def __init__(self, folder: ModelFolder, *, threads: int) -> None:
+    def __init__(self, folder: ModelFolder, *, threads: int, rewritten: Path | None = None) -> None:
         """Load the files.
+
+        Args:
+            folder: Where they are.
+            threads: Of one encoder run.
+            rewritten: What `prepack` wrote; it is loaded in the place of the folder's encoder.
 
         Raises:
             ModelCorruptError: A file can't be loaded.
             ModelMismatchError: A file has not the inputs, outputs or sizes that its siblings ask for.
         """
-        self._encoder = _load(folder.encoder, threads)
+        self._encoder = _load(rewritten or folder.encoder, threads, as_it_is=rewritten is not None)
         # One step of the predictor is too small to be worth a second thread's wake-up.
         self._decoder = _load(folder.decoder_joint, 1)
         encoder, decoder = (
-            _Signature(folder.encoder, self._encoder),
+            _Signature(rewritten or folder.encoder, self._encoder),
             _Signature(folder.decoder_joint, self._decoder),
         )
         self.n_mels = folder.config.features_size
@@ -72,6 +81,9 @@ class AcousticModel:
                 f"{self.vocabulary} of vocab.txt and 1 to {MAX_DURATIONS} for durations. "
                 "Are all files of the same model?"
             )
+        metadata = self._encoder.get_modelmeta().custom_metadata_map
+        most = metadata.get(FRAMES_KEY, "")
+        self._max_frames = int(most) if most.isdecimal() else sys.maxsize
         self._length = np.zeros(1, np.int64)
         self._target = np.zeros((1, 1), np.int32)
         self._one = np.ones(1, np.int32)
@@ -82,6 +94,8 @@ class AcousticModel:
         Raises:
             InferenceError: The model failed on them.
         """
+        if -(-len(features) // self.subsampling) > self._max_frames:
+            raise InferenceError(f"{len(features)} columns; this encoder takes {self._max_frames} frames")
         self._length[0] = len(features)
         signal = np.ascontiguousarray(features.T)[None]
         outputs, lengths = _run(
@@ -161,8 +175,31 @@ class _Signature:
         return self.size("input", name, 0, rank=3), 1, self.size("input", name, 2, rank=3)
 
 
-def _load(path: Path, threads: int) -> ort.InferenceSession:
+def prepack(source: Path, target: Path) -> None:
+    """Write a model as onnxruntime optimizes it for this CPU, its weights beside it as the kernels want them.
+
+    Such a file loads fast, and its pages are the file's; it is good for this CPU and this `RUNTIME` alone.
+
+    Raises:
+        ModelCorruptError: The source can't be loaded, or the target can't be written.
+    """
     options = ort.SessionOptions()
+    options.optimized_model_filepath = str(target)
+    for key, value in (
+        ("optimized_model_external_initializers_file_name", f"{target.name}.data"),
+        ("optimized_model_external_initializers_min_size_in_bytes", "1024"),
+        ("save_external_prepacked_constant_initializers", "1"),
+    ):
+        options.add_session_config_entry(f"session.{key}", value)
+    _load(source, 1, options=options)
+
+
+def _load(
+    path: Path, threads: int, *, as_it_is: bool = False, options: ort.SessionOptions | None = None
+) -> ort.InferenceSession:
+    options = options or ort.SessionOptions()
+    if as_it_is:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4

@@ -66,8 +66,9 @@ class Recognizer(Protocol):
 class TdtRecognizer:
     """A model's features, encoder and TDT search, one after the other."""
 
-    def __init__(self, folder: ModelFolder, *, threads: int) -> None:
-        self._model = AcousticModel(folder, threads=threads)
+    def __init__(self, folder: ModelFolder, *, threads: int, rewritten: Path | None = None) -> None:
+        """Load the model; `rewritten` is an encoder of `engine.optimize` in the place of its own."""
+        self._model = AcousticModel(folder, threads=threads, rewritten=rewritten)
         self._max_symbols = folder.config.max_tokens_per_step
         self.info = folder.info
         self.tokenizer = Tokenizer(folder.pieces)

@@ -1,0 +1,216 @@
+"""Install time: an encoder rewritten for this machine, kept only if it hears what the original hears."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import as_file, files
+from math import ceil
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from ears_edge.asr.onnx import RUNTIME, AcousticModel, prepack
+from ears_edge.asr.tdt import greedy
+from ears_edge.audio.converter import Converter
+from ears_edge.audio.files import open_audio
+from ears_edge.config import EngineConfig
+from ears_edge.dsp.features import LogMel, normalize
+from ears_edge.errors import InferenceError, ModelError
+from ears_edge.models import manifest
+from ears_edge.models.folder import ModelFolder
+from ears_edge.models.layout import external_data
+from ears_edge.models.machine import cpu
+from ears_edge.models.optimized import ENCODER, Cache, Record, Target
+from ears_edge.units import F32, HOP, SAMPLE_RATE
+
+MIN_COSINE: Final = 0.999
+"""Between the outputs of original and rewritten encoder."""
+MARGIN_S: Final = 1.0
+"""A rewritten encoder takes windows longer than the longest by this."""
+MAX_SOURCE_BYTES: Final = 1_200_000_000
+"""A larger encoder is not rewritten: it would take more than twice that in memory."""
+DISK_FACTOR: Final = 3.5
+"""The rewritten file with plain and with packed weights, over the original's size: 1.1 and 2 were seen."""
+GOLDEN: Final = "golden.flac"
+CUTS: Final = (1.0, 0.61, 0.23)
+"""Parts of the golden clip that are compared: lengths of different remainders."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What came of a rewrite."""
+
+    encoder: Path | None
+    """What to load in the place of the folder's encoder; None means the original serves."""
+    fault: str = ""
+    """Why it does, for a log line; empty if it need not."""
+    cosine: float = 0.0
+    """The worst of all windows compared; 0 if none was."""
+
+
+class Heard(NamedTuple):
+    """What an encoder makes of the golden clip."""
+
+    outputs: Sequence[F32]
+    """For each cut, (T', D) float32."""
+    tokens: Sequence[int]
+    """Of the whole clip."""
+
+
+def longest_window_s(config: EngineConfig) -> float:
+    """Of what these settings can ask for."""
+    return max(config.full_window_s, config.left_s + config.chunk_s + config.right_s)
+
+
+def cached(folder: ModelFolder, cache: Path, *, window_s: float) -> Verdict | None:
+    """What an earlier `optimize` came to for this model, machine and window; None if there was none."""
+    found = Cache(cache).find(folder.encoder, _target(folder, window_s))
+    return _verdict(*found) if found else None
+
+
+def optimize(folder: ModelFolder, cache: Path, *, window_s: float, threads: int = 1) -> Verdict:
+    """Rewrite the encoder for this machine, and test it against the original. Takes ten seconds or more.
+
+    What an earlier call came to is returned at once.
+
+    Args:
+        folder: The model; its files are only read.
+        cache: Folder in which rewritten encoders are kept.
+        window_s: The longest window that it must take; see `longest_window_s`.
+        threads: For the test.
+
+    Raises:
+        UnavailableError: Another process is optimizing right now.
+        ModelError: The original can't be used.
+        InferenceError: The original fails on the test's clip.
+    """
+    store, target = Cache(cache), _target(folder, window_s)
+    try:
+        with store.workshop() as workshop:
+            if found := store.find(folder.encoder, target):
+                return _verdict(*found)
+            if fault := _no_room(folder.encoder, workshop):
+                return Verdict(encoder=None, fault=fault)
+            record = _make(folder, target, workshop, threads)
+            return _verdict(store.keep(workshop, record), record)
+    except ModelError:  # some of them are OSErrors, too
+        raise
+    except OSError as exc:
+        return Verdict(encoder=None, fault=f"{exc.filename or cache}: {exc.strerror or exc}")
+
+
+def _target(folder: ModelFolder, window_s: float) -> Target:
+    frame_s = HOP * folder.config.subsampling_factor / SAMPLE_RATE
+    return Target(runtime=RUNTIME, cpu=cpu(), frames=ceil((window_s + MARGIN_S) / frame_s))
+
+
+def _verdict(where: Path, record: Record) -> Verdict:
+    encoder = None if record.fault else where / ENCODER
+    return Verdict(encoder=encoder, fault=record.fault, cosine=record.cosine)
+
+
+def _no_room(encoder: Path, workshop: Path) -> str:
+    needed, free = DISK_FACTOR * encoder.stat().st_size, shutil.disk_usage(workshop).free
+    if free >= needed:
+        return ""
+    return f"{workshop.parent}: {needed / 1e6:.0f} MB are needed to optimize, {free / 1e6:.0f} MB are free"
+
+
+def _make(folder: ModelFolder, target: Target, workshop: Path, threads: int) -> Record:
+    """Rewrite in the empty folder `workshop`, and tell how like the original it is."""
+    status = folder.encoder.stat()
+    record = Record(
+        original=str(folder.encoder.resolve()),
+        size=status.st_size,
+        modified_ns=status.st_mtime_ns,
+        sha256=manifest.sha256(folder.encoder),
+        target=target,
+        files={},
+        cosine=0.0,
+    )
+    fault = _rewrite(folder.encoder, workshop, target.frames)
+    if not fault:
+        record = _tested(record, folder, workshop, threads)
+        fault = record.fault
+    if fault:
+        for path in workshop.iterdir():
+            path.unlink()
+        return replace(record, fault=fault)
+    return replace(record, files={path.name: path.stat().st_size for path in workshop.iterdir()})
+
+
+def _tested(record: Record, folder: ModelFolder, workshop: Path, threads: int) -> Record:
+    """The record with how like the original the rewritten encoder is, and with the fault, if it has one."""
+    columns = _golden(folder.config.features_size)
+    original = _hear(AcousticModel(folder, threads=threads), folder, columns)
+    try:
+        rewritten = AcousticModel(folder, threads=threads, rewritten=workshop / ENCODER)
+        heard = _hear(rewritten, folder, columns)
+    except (ModelError, InferenceError) as exc:
+        return replace(record, fault=f"the rewritten encoder can't be used: {exc}")
+    cosine = likeness(original, heard)
+    record = replace(record, cosine=cosine)
+    if not cosine >= MIN_COSINE:  # nor if it is no number
+        return replace(record, fault=f"the rewritten encoder is too unlike the original: cosine {cosine:.5f}")
+    if heard.tokens != original.tokens:
+        return replace(record, fault="the rewritten encoder hears other tokens than the original")
+    return record
+
+
+def _rewrite(encoder: Path, workshop: Path, frames: int) -> str:
+    """Write ENCODER and its weights into the folder; returns why not, if not."""
+    # Serving needs neither onnx nor the time and the memory that loading it takes.
+    from ears_edge.models.rewrite import rewrite  # noqa: PLC0415
+
+    if encoder.stat().st_size > MAX_SOURCE_BYTES:
+        return f"the encoder has more than {MAX_SOURCE_BYTES // 10**6} MB"
+    if any((encoder.parent / name).exists() for name in external_data(encoder.name)):
+        return "the encoder's weights are in a file of their own, so it is none in INT8"
+    graph = workshop / "graph.onnx"
+    try:
+        steps = rewrite(encoder, graph, frames=frames)
+        if not steps.integer:
+            return (
+                "nothing in the encoder can be made faster: it has no integer convolutions of the known kind"
+            )
+        prepack(graph, workshop / ENCODER)
+    except (ValueError, ModelError) as exc:
+        return f"the encoder can't be rewritten: {exc}"
+    finally:
+        for path in workshop.glob(f"{graph.name}*"):
+            path.unlink()
+    return ""
+
+
+def _golden(n_mels: int) -> F32:
+    """The log-mel columns of the clip that every model is tested with."""
+    converter, mel = Converter(), LogMel(n_mels)
+    with as_file(files("ears_edge.engine") / GOLDEN) as path, open_audio(str(path)) as source:
+        heard = [converter.feed(block, source.fmt) for block in source.blocks(1.0)]
+    samples = np.concatenate([*heard, converter.flush()])
+    return np.concatenate((mel.feed(samples), mel.flush()))
+
+
+def _hear(model: AcousticModel, folder: ModelFolder, columns: F32) -> Heard:
+    outputs = [model.encode(normalize(columns[: int(len(columns) * cut)])) for cut in CUTS]
+    tokens, _ = greedy(
+        outputs[0],
+        model.initial_state(),
+        model.joint,
+        vocabulary=model.vocabulary,
+        blank=model.vocabulary - 1,
+        max_symbols=folder.config.max_tokens_per_step,
+    )
+    return Heard(outputs, [token.id for token in tokens])
+
+
+def likeness(first: Heard, second: Heard) -> float:
+    """The worst cosine between two encoders' outputs, over all windows; 0 if their shapes differ."""
+    worst = 1.0
+    for a, b in zip(first.outputs, second.outputs, strict=True):
+        if a.shape != b.shape:
+            return 0.0
+        norms = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
+        worst = min(worst, float(np.vdot(a, b)) / norms if norms else 0.0)
+    return worst
