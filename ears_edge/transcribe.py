@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanag
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
-from ears_edge import clients, subtitles
+from ears_edge import clients, interrupt, subtitles
 from ears_edge.audio.files import STDIN, STDIN_NAME, AudioSource, open_audio
 from ears_edge.clients.exchange import Exchange, Pace, Progress, Said, fast, paced, real_time
 from ears_edge.config import Config
@@ -64,7 +64,7 @@ def run(
         _check_subtitles(files, address)
     recognizer = None if address else _load(config, language)
     job = _Job(output=output, live=live, prefix=len(files) > 1)
-    return asyncio.run(_run(files, job, _listener(address, recognizer, config, language, live=live)))
+    return interrupt.run(_run(files, job, _listener(address, recognizer, config, language, live=live)))
 
 
 def _check_subtitles(files: Sequence[str], address: ServerAddress | None) -> None:

@@ -1,11 +1,11 @@
 """`ears-edge bench`: from the command line's words to the printed report."""
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from ears_edge import interrupt
 from ears_edge.bench.clips import Clip, load, references
 from ears_edge.bench.figures import Plan
 from ears_edge.bench.measure import Clock, Target, measure
@@ -52,7 +52,7 @@ def run(
     """
     clips = load(files)
     plan = Plan(sessions=sessions, repeat=repeat, live=live)
-    report = asyncio.run(
+    report = interrupt.run(
         in_process(clips, plan, config) if server is None else on_server(clips, plan, server)
     )
     if as_json:
