@@ -39,7 +39,7 @@ clean: ## Remove what was set up.
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/ready: pyproject.toml uv.lock | $(if $(filter .tools/%,$(UV)),.tools/bin/uv)
-	@echo "Setting up .venv from uv.lock (about 40 packages, 300 MB; once)."
+	@echo "Setting up .venv from uv.lock (about 50 packages, 300 MB; once)."
 	@$(UV) sync --locked --quiet
 	@touch $@
 

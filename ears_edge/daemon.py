@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from contextlib import (
     nullcontext,
     suppress,
 )
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -21,10 +22,11 @@ from typing import Any, Final, Protocol
 from ears_edge import __version__, log, welcome
 from ears_edge.config import Config
 from ears_edge.discovery import Advertiser, Kind, Service, system_interfaces
-from ears_edge.engine.recognizer import Recognizer, TdtRecognizer
+from ears_edge.engine import loading
+from ears_edge.engine.recognizer import Recognizer
 from ears_edge.engine.scheduler import Engine
 from ears_edge.errors import ConfigError, UnavailableError
-from ears_edge.models.folder import ModelInfo, resolve
+from ears_edge.models.folder import ModelInfo
 from ears_edge.servers.ears import EarsServer
 from ears_edge.servers.pidfile import AlreadyRunningError, pid_file, pid_file_path, release
 from ears_edge.servers.wyoming import WyomingServer
@@ -116,7 +118,7 @@ def run(
     Args:
         config: The settings.
         env: The environment.
-        load: Gives the model; None means `load_model`.
+        load: Gives the model; None means `engine.loading`.
 
     Raises:
         ModelError: The model can't be loaded.
@@ -127,7 +129,7 @@ def run(
     try:
         with _termination_ends_us(), _claimed_pid_file(config, env) as give_back:
             notifier.tell("STATUS", f"loading the model {config.model.name}")
-            recognizer = (load or load_model)(config)
+            recognizer = (load or loading.load)(config)
 
             def leave() -> None:
                 give_back()
@@ -139,16 +141,9 @@ def run(
     return 0
 
 
-def load_model(config: Config) -> Recognizer:
-    """The model that the settings ask for. Blocks.
-
-    Raises:
-        ModelError: It is missing, damaged or of another kind.
-    """
-    recognizer = TdtRecognizer.load(resolve(config.model.name, config.models), threads=config.model.threads)
-    if config.model.languages:
-        recognizer.info = replace(recognizer.info, languages=config.model.languages)
-    return recognizer
+def program(argv0: str, path: str | None) -> str:
+    """How a user calls us from here: by our name if that is found, else by the path we were called by."""
+    return "ears-edge" if shutil.which("ears-edge", path=path) or not argv0.endswith("ears-edge") else argv0
 
 
 @asynccontextmanager
@@ -189,6 +184,7 @@ async def build(
                 servers=servers,
                 interfaces=interfaces,
                 instance=name,
+                program=program(sys.argv[0], os.environ.get("PATH")),
             )
             with suppress(OSError):  # nobody reads standard error any more
                 _say(lines, terminal or console())

@@ -11,12 +11,12 @@ from ears_edge import clients, interrupt, subtitles
 from ears_edge.audio.files import STDIN, STDIN_NAME, AudioSource, open_audio
 from ears_edge.clients.exchange import Exchange, Pace, Progress, Said, fast, paced, real_time
 from ears_edge.config import Config
-from ears_edge.engine.recognizer import Recognizer, TdtRecognizer
+from ears_edge.engine import loading
+from ears_edge.engine.recognizer import Recognizer
 from ears_edge.engine.scheduler import Engine, Stream
 from ears_edge.engine.session import SessionOptions
 from ears_edge.errors import EarsEdgeError, InferenceError, UnsupportedError
 from ears_edge.events import FinalText, FinalWords, Segment, join
-from ears_edge.models.folder import resolve
 from ears_edge.terminal import console, plain, progress
 from ears_edge.transcript import Transcript, error_line, json_line
 from ears_edge.uri import ServerAddress, WebSocketAddress, server_address
@@ -62,7 +62,9 @@ def run(
     address = None if server is None else server_address(server)
     if output in ("srt", "vtt"):
         _check_subtitles(files, address)
-    recognizer = None if address else _load(config, language)
+    recognizer = None if address else loading.load(config)
+    if recognizer is not None:
+        language = recognizer.info.language(language)
     job = _Job(output=output, live=live, prefix=len(files) > 1)
     return interrupt.run(_run(files, job, _listener(address, recognizer, config, language, live=live)))
 
@@ -75,17 +77,6 @@ def _check_subtitles(files: Sequence[str], address: ServerAddress | None) -> Non
             f"{address}: Wyoming tells no word times, so there can be no subtitles; "
             "ask the eaRS server (ws://HOST:8765), or leave out --server"
         )
-
-
-def _load(config: Config, language: str | None) -> Recognizer:
-    recognizer = TdtRecognizer.load(resolve(config.model.name, config.models), threads=config.model.threads)
-    known = config.model.languages or recognizer.info.languages
-    if language is not None and known and language not in known:
-        raise UnsupportedError(
-            f"the model {recognizer.info.name} does not know the language {language!r}; "
-            f"it knows {', '.join(known)}"
-        )
-    return recognizer
 
 
 @asynccontextmanager

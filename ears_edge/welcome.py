@@ -44,6 +44,7 @@ def lines(
     servers: Sequence[Listening],
     interfaces: Sequence[Interface],
     instance: str | None,
+    program: str = "ears-edge",
 ) -> list[tuple[str, str]]:
     """Pairs of a short label (may be empty: goes on) and a text.
 
@@ -54,19 +55,22 @@ def lines(
         servers: What listens.
         interfaces: What this machine has.
         instance: The name that clients find by zeroconf; None if it is off.
+        program: How our command is called from here.
     """
     languages = ", ".join(model.languages) or "not told by the model"
     text = [("", f"ears_edge {version}"), ("model", f"{model.name} (languages: {languages})")]
     if wanted == EMBEDDED:
         text.append(("", "the small model of the package: fit for a trial with short, clear commands;"))
         text.append(("", "for daily use set model.name to the folder of a larger one"))
+    if not model.languages:
+        text.append(("", "set model.languages: without it Home Assistant finds no language to choose"))
     for server in servers:
         uris = server.uris(interfaces) or ["this machine has no address yet"]
         text += [(server.name if index == 0 else "", uri) for index, uri in enumerate(uris)]
     text.append(("zeroconf", f"found on the network as “{instance}”" if instance else "off"))
     usable = next((server for server in servers if server.scheme), None)
     if usable:
-        text.append(("try", f"ears-edge transcribe --server {usable.local_uri()} FILE"))
+        text.append(("try", f"{program} transcribe --server {usable.local_uri()} FILE"))
     return text
 
 

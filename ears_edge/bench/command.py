@@ -13,9 +13,8 @@ from ears_edge.bench.memory import peak_bytes
 from ears_edge.bench.report import Report, json_line, show
 from ears_edge.bench.target import EngineTarget, ServerTarget
 from ears_edge.config import Config
-from ears_edge.engine.recognizer import TdtRecognizer
+from ears_edge.engine import loading
 from ears_edge.engine.scheduler import Engine
-from ears_edge.models.folder import resolve
 from ears_edge.terminal import console, progress
 from ears_edge.uri import server_address
 
@@ -64,7 +63,7 @@ def run(
 
 async def in_process(clips: Sequence[Clip], plan: Plan, config: Config) -> Report:
     """Measure the engine of this process."""
-    recognizer = TdtRecognizer.load(resolve(config.model.name, config.models), threads=config.model.threads)
+    recognizer = loading.load(config)
     room = replace(config.engine, max_sessions=max(plan.sessions, config.engine.max_sessions))
     async with Engine(recognizer, room) as engine:
         target = EngineTarget(engine, live_words=plan.live)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from ears_edge.config import ModelsConfig
-from ears_edge.errors import ModelCorruptError, ModelMismatchError, ModelNotFoundError
+from ears_edge.errors import ModelCorruptError, ModelMismatchError, ModelNotFoundError, UnsupportedError
 from ears_edge.models import catalog, layout
 from ears_edge.models.store import Store
 from ears_edge.typed import Bounds, ShapeError, parse_json_object, to_typed
@@ -17,6 +17,8 @@ EMBEDDED: Final = catalog.EMBEDDED
 MODEL_TYPE: Final = "nemo-conformer-tdt"
 BLANK: Final = "<blk>"
 UNKNOWN: Final = "<unk>"
+MAX_SHOWN_CHARS: Final = 40
+"""Of what a client asked for, in a message."""
 MAX_TEXT_BYTES: Final = 16 * 1024 * 1024
 """No vocabulary or config is larger; a larger file is not one."""
 
@@ -40,6 +42,24 @@ class ModelInfo:
     """Bare codes; empty if not known."""
     licence: str = ""
     attribution: Attribution = field(default_factory=Attribution)
+
+    def language(self, asked: str | None) -> str | None:
+        """The model's own code for a language tag such as `en-US`; None if none was asked for.
+
+        Raises:
+            UnsupportedError: It has others, and not this one; `code` is `unsupported-language`.
+        """
+        tag = bare_language(asked or "")
+        if not tag or not self.languages:
+            return tag or None
+        for language in self.languages:
+            if bare_language(language) == tag:
+                return language
+        raise UnsupportedError(
+            f"the model {self.name} does not speak {tag[:MAX_SHOWN_CHARS]!r}; "
+            f"it speaks {', '.join(self.languages)}",
+            code="unsupported-language",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +104,11 @@ class ModelFolder:
             config=read_config(path / layout.CONFIG),
             info=_read_info(path),
         )
+
+
+def bare_language(tag: str) -> str:
+    """The language of a tag: `en` of `en-US` or `EN_us`."""
+    return tag.strip().replace("_", "-").partition("-")[0].lower()
 
 
 def resolve(name: str, models: ModelsConfig | None = None) -> Path:

@@ -8,7 +8,13 @@ from typing import Final, NoReturn, TypeAlias, assert_never
 
 from ears_edge.config import EarsConfig
 from ears_edge.engine.session import SessionOptions
-from ears_edge.errors import EarsEdgeError, InferenceError, OverloadedError, PeerProtocolError
+from ears_edge.errors import (
+    EarsEdgeError,
+    InferenceError,
+    OverloadedError,
+    PeerProtocolError,
+    UnsupportedError,
+)
 from ears_edge.events import Language
 from ears_edge.servers.ears_role import (
     GONE,
@@ -203,15 +209,13 @@ class ActiveRole(Role[Outcome]):
         )
 
     async def _set_language(self, lang: str) -> None:
-        code = lang.strip().replace("_", "-").split("-", 1)[0].lower()
-        known = self._engine.model.languages
-        if not code or (known and code not in known):
-            await self._tell(
-                ears.error(
-                    f"unsupported language: {lang} (this model speaks {', '.join(known)})",
-                    "unsupported-language",
-                )
-            )
+        try:
+            code = self._engine.model.language(lang)
+        except UnsupportedError as exc:
+            await self._tell(ears.error(f"unsupported language: {exc}", exc.code))
+            return
+        if code is None:
+            await self._tell(ears.error("unsupported language: none was named", "unsupported-language"))
             return
         self._hint = code
         await self._publish(ears.language_changed(code))

@@ -20,7 +20,6 @@ What is answered, and what ends the connection:
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable
 from typing import Final, Literal, assert_never
 
@@ -219,7 +218,7 @@ class Connection:
             )
         options = SessionOptions(
             live_words=self._config.live_words,
-            language=_spoken(request.language, model.languages),
+            language=model.language(request.language),
             terms=request.words_to_expect,
         )
         return Order(options=options, context=request.context)
@@ -317,26 +316,6 @@ class Connection:
             await told.close()
         if answer is not None:
             await asyncio.wait({answer})
-
-
-def _spoken(asked: str | None, languages: tuple[str, ...]) -> str | None:
-    """The model's own code for the language asked for; None if none was."""
-    asked = (asked or "").strip()
-    if not asked:
-        return None
-    if not languages:
-        return _bare(asked)
-    for language in languages:
-        if _bare(language) == _bare(asked):
-            return language
-    raise UnsupportedError(
-        f"The model does not speak {_shown(asked)}; it speaks {', '.join(languages)}.",
-        code="unsupported-language",
-    )
-
-
-def _bare(language: str) -> str:
-    return re.split("[-_]", language, maxsplit=1)[0].lower()
 
 
 def _only(languages: tuple[str, ...]) -> str | None:

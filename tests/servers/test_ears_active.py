@@ -209,13 +209,22 @@ async def test_a_language_of_the_model_is_taken(lang: str) -> None:
         assert it.engine.streams[0].options.language == "en"
 
 
-@pytest.mark.parametrize("lang", ["xx", "", "english"])
-async def test_a_language_that_the_model_has_not_is_refused_and_the_session_goes_on(lang: str) -> None:
+@pytest.mark.parametrize(
+    ("lang", "said"),
+    [
+        ("xx", "the model fake does not speak 'xx'; it speaks en, de"),
+        ("english", "the model fake does not speak 'english'; it speaks en, de"),
+        ("", "none was named"),
+    ],
+)
+async def test_a_language_that_the_model_has_not_is_refused_and_the_session_goes_on(
+    lang: str, said: str
+) -> None:
     async with rig(FakeEngine(languages=("en", "de"))) as it, it.connect() as client:
         await ask(client, command("setlanguage", lang=lang))
         assert await receive(client) == {
             "type": "error",
-            "message": f"unsupported language: {lang} (this model speaks en, de)",
+            "message": f"unsupported language: {said}",
             "code": "unsupported-language",
         }
         await client.send(speech(1))

@@ -180,7 +180,7 @@ def test_the_embedded_model_hears_a_clip(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_language_that_the_model_lacks_is_refused_before_anything_is_heard() -> None:
-    with pytest.raises(UnsupportedError, match="does not know the language 'xx'; it knows en"):
+    with pytest.raises(UnsupportedError, match="does not speak 'xx'; it speaks en"):
         command("none.wav", language="xx")
 
 

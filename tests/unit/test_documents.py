@@ -78,6 +78,7 @@ def test_every_error_code_of_the_wyoming_server_is_told() -> None:
     codes = codes_of(*servers, PACKAGE / "wire" / "wyoming.py", PACKAGE / "wire" / "wyoming_frames.py")
     assert {"truncated", "shutting-down", "internal", "bad-header"} <= codes
     engine = {errors.AudioFormatError, errors.OverloadedError, errors.InferenceError}
+    codes |= {"unsupported-language"} & codes_of(PACKAGE / "models" / "folder.py")
     assert told("WYOMING.md") == codes | {error.default_code for error in engine}
 
 
@@ -86,6 +87,7 @@ def test_every_error_code_of_the_ears_server_is_told() -> None:
     codes = codes_of(*servers, PACKAGE / "wire" / "ears.py")
     assert {"wrong-role", "unknown-type", "engine-not-available", "listener-mode-off"} <= codes
     engine = {errors.PeerProtocolError, errors.OverloadedError, errors.InferenceError, errors.EarsEdgeError}
+    codes |= {"unsupported-language"} & codes_of(PACKAGE / "models" / "folder.py")
     assert told("WEBSOCKET.md") == codes | {error.default_code for error in engine}
 
 

@@ -10,8 +10,14 @@ import pytest
 from onnx import TensorProto, helper
 
 from ears_edge.asr.onnx import AcousticModel
-from ears_edge.errors import ModelCorruptError, ModelError, ModelMismatchError, ModelNotFoundError
-from ears_edge.models.folder import ModelFolder, resolve
+from ears_edge.errors import (
+    ModelCorruptError,
+    ModelError,
+    ModelMismatchError,
+    ModelNotFoundError,
+    UnsupportedError,
+)
+from ears_edge.models.folder import ModelFolder, ModelInfo, resolve
 
 ENCODER = "encoder-model.int8.onnx"
 DECODER = "decoder_joint-model.int8.onnx"
@@ -231,3 +237,26 @@ def test_float_files_are_taken_where_there_is_no_int8(folder: Path) -> None:
     (folder / ENCODER).rename(folder / "encoder-model.onnx")
     assert ModelFolder.open(folder).encoder.name == "encoder-model.onnx"
     load(folder)
+
+
+@pytest.mark.parametrize(
+    ("asked", "languages", "code"),
+    [
+        (None, ("en",), None),
+        ("  ", ("en",), None),
+        ("en", ("en", "de"), "en"),
+        ("EN_us", ("en", "de"), "en"),
+        ("pt-PT", ("pt-BR",), "pt-BR"),
+        ("xx-YY", (), "xx"),
+    ],
+)
+def test_a_language_tag_means_the_models_own_code(
+    asked: str | None, languages: tuple[str, ...], code: str | None
+) -> None:
+    assert ModelInfo(name="m", languages=languages).language(asked) == code
+
+
+def test_a_language_that_the_model_has_not_is_refused_by_name() -> None:
+    with pytest.raises(UnsupportedError, match="'fr'; it speaks en") as caught:
+        ModelInfo(name="m", languages=("en",)).language("fr-CA")
+    assert caught.value.code == "unsupported-language"
