@@ -6,10 +6,11 @@ taken, 78 the settings have mistakes. Source: sysexits.h. The only module that i
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TextIO, TypeAlias, TypeVar
 
 import click
 
@@ -33,6 +34,9 @@ C = TypeVar("C", bound=Command)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; what a user did wrong costs one line on standard error, never a traceback."""
     _prepare_streams()
+    # Until a command handles it in its own way, Ctrl-C just ends us: libraries that are being loaded would
+    # turn it into tracebacks of theirs.
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         outcome = cli.main(list(argv) if argv is not None else None, "ears-edge", standalone_mode=False)
         sys.stdout.flush()
@@ -45,11 +49,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except OSError as exc:
-        # Python flushes once more at exit; there, nobody could catch it. Elsewhere click does the same.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_on(sys.stdout)
         if not isinstance(exc, BrokenPipeError):  # nobody reads any further, as after `| head`
             _complain(f"can't go on: {exc.strerror or exc}")
         return FAILED
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        try:
+            sys.stderr.flush()
+        except OSError:
+            _give_up_on(sys.stderr)
     return outcome if isinstance(outcome, int) else OK
 
 
@@ -62,6 +71,11 @@ def _prepare_streams() -> None:
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that has not every letter
+
+
+def _give_up_on(stream: TextIO) -> None:
+    """Send what waits in the stream nowhere: Python flushes it at exit, where nobody could catch an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _status(exc: EarsEdgeError) -> int:

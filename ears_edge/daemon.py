@@ -334,16 +334,20 @@ async def _feed_watchdog(notifier: Notifier, watchdog_s: float, alive: Callable[
 
 @contextmanager
 def _termination_ends_us() -> Iterator[None]:
-    """While there is no event loop yet, SIGTERM ends us as SIGINT does: what was taken is given back."""
+    """While there is no event loop yet, SIGTERM and SIGINT end us so that what was taken is given back."""
 
     def end(_number: int, _frame: object) -> None:
         sys.exit(0)
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, end),
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 On anything but a terminal all of it is plain text, and progress is silent.
 """
 
+import errno
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the caller, as any other error of the stream. Rich would end the process."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +48,7 @@ class Terminal:
 
 def console(*, stderr: bool = True) -> Terminal:
     """The terminal behind standard error (the default) or standard output, as it is now."""
-    return Terminal(Console(stderr=stderr))
+    return Terminal(_Console(stderr=stderr))
 
 
 def plain(text: str) -> str:
@@ -65,7 +73,7 @@ def progress(description: str, total: float | None) -> Iterator[Callable[[float]
         TaskProgressColumn(),
         TimeRemainingColumn(),
     )
-    target = Console(stderr=True)
+    target = _Console(stderr=True)
     with Progress(*columns, console=target, transient=True, disable=not target.is_terminal) as bar:
         task = bar.add_task(description, total=total)
         yield lambda done: bar.update(task, completed=done)

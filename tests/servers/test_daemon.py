@@ -229,6 +229,19 @@ async def test_a_house_that_cannot_be_left_in_time_is_left_all_the_same(
         await served
 
 
+def test_a_daemon_whose_log_nobody_reads_serves_on(tmp_path: Path) -> None:
+    with Child(tmp_path) as child:
+        process = child.process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        with process.stdin, process.stdout:
+            process.stderr.close()
+            child.until("READY=1")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE_S) == 0
+
+
 def test_the_second_signal_ends_a_daemon_whose_decode_hangs(tmp_path: Path) -> None:
     with Child(tmp_path, program=("tests.stuck_daemon",)) as child:
         port = int(child.ready()["tcp"].rpartition(":")[2])

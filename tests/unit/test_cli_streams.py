@@ -1,11 +1,14 @@
-"""The command line with standard streams that are closed, full, or of few letters."""
+"""The command line where things are not as they should be: streams that are closed or full, Ctrl-C."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from ears_edge.cli import main
 
 
 def run(redirection: str, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -17,6 +20,20 @@ def run(redirection: str, *argv: str, **env: str) -> subprocess.CompletedProcess
         check=False,
         env={"PATH": os.environ.get("PATH", ""), "HOME": "/nonexistent", **env},
     )
+
+
+def test_ctrl_c_just_ends_a_command_that_does_not_handle_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers = []
+
+    def new_token() -> str:
+        handlers.append(signal.getsignal(signal.SIGINT))
+        return "x"
+
+    monkeypatch.setattr("ears_edge.tokens.new_token", new_token)
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["token"]) == 0
+    assert handlers == [signal.SIG_DFL]  # no traceback, wherever it is
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 @pytest.mark.parametrize("argv", [["token"], ["--version"], ["config", "show", "--json"]])

@@ -8,6 +8,11 @@ from rich.console import Console
 from ears_edge.terminal import Terminal, console, plain, progress
 
 
+class Gone(io.StringIO):
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError
+
+
 def test_without_a_terminal_there_are_no_colours_and_no_folds(capsys: pytest.CaptureFixture[str]) -> None:
     terminal = console()
     terminal.say(f"[bold]{'long ' * 100}[/bold]" + plain("[red]file[/red]"))
@@ -15,6 +20,12 @@ def test_without_a_terminal_there_are_no_colours_and_no_folds(capsys: pytest.Cap
     assert captured.err == f"{'long ' * 100}[red]file[/red]\n"
     assert captured.out == ""
     assert not terminal.interactive
+
+
+def test_a_reader_that_has_gone_is_an_error_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", Gone())
+    with pytest.raises(BrokenPipeError):  # rich would end the process
+        console().say("to nobody")
 
 
 def test_standard_output_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:
