@@ -8,15 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ears_edge.audio.pcm import PcmFormat
 from ears_edge.audio.resample import Resampler
 from ears_edge.config import EarsConfig, EngineConfig
 from ears_edge.engine.scheduler import Engine
-from ears_edge.engine.session import SessionOptions
-from ears_edge.events import FinalText
 from ears_edge.servers.ears import EarsServer
+from ears_edge.wire import ears
 from tests.fakes import FakeRecognizer, fake_engine, tone
 from tests.servers.ears_rig import PATIENCE_S, command, connect_to, everything, kinds, receive, texts, until
+from tests.servers.unserved import heard
 
 CONFIG = EarsConfig(host="127.0.0.1", port=0)
 
@@ -32,19 +31,6 @@ LONG = at_24k([0, 5, 9, 0, 7] * 40)
 
 
 @pytest.fixture
-def recognizer() -> FakeRecognizer:
-    return FakeRecognizer()
-
-
-@pytest.fixture
-async def engine(recognizer: FakeRecognizer) -> AsyncIterator[Engine]:
-    async with fake_engine(recognizer, EngineConfig(max_sessions=2)) as engine:
-        yield engine
-        # Should a test fail while it holds a decode up, the engine must be able to end.
-        recognizer.gate.set()
-
-
-@pytest.fixture
 async def server(engine: Engine) -> AsyncIterator[EarsServer]:
     async with EarsServer(CONFIG, engine) as server:
         yield server
@@ -52,21 +38,6 @@ async def server(engine: Engine) -> AsyncIterator[EarsServer]:
 
 def url(server: EarsServer) -> str:
     return f"ws://127.0.0.1:{server.addresses[0][1]}/"
-
-
-async def heard(engine: Engine, pcm: bytes) -> str:
-    """What the engine says of it without a server."""
-    stream = engine.open(SessionOptions())
-    try:
-        await stream.feed(pcm, PcmFormat(24_000, 4, 1, "float"))
-        await stream.finish()
-        async for event in stream.events():
-            if isinstance(event, FinalText):
-                assert event.text
-                return event.text
-    finally:
-        await stream.close()
-    raise AssertionError("no final text")
 
 
 @pytest.mark.parametrize("step", [1_000, 7_680, 16_384, 10_000_000])
@@ -82,7 +53,7 @@ async def test_what_is_said_comes_back(server: EarsServer, engine: Engine, audio
     assert " ".join(m["text"] for m in messages if m["type"] == "segment") == final["text"]
     if audio is SPEECH:
         # The fake hears a long tone that live words cut in two as two words; a short one is decoded whole.
-        assert final["text"] == await heard(engine, audio)
+        assert final["text"] == await heard(engine, audio, ears.AUDIO)
     assert len(texts(messages)) >= 3
     assert engine.sessions == 0
 
@@ -102,7 +73,7 @@ async def test_a_stall_brings_the_words_and_the_session_goes_on(engine: Engine) 
 
 
 async def test_restart_begins_anew(server: EarsServer, engine: Engine) -> None:
-    expected = await heard(engine, SPEECH)
+    expected = await heard(engine, SPEECH, ears.AUDIO)
     async with connect_to(url(server)) as client:
         for _ in range(3):
             await client.send(SPEECH)
@@ -130,7 +101,7 @@ async def test_a_failing_decode_ends_its_own_session_only(
     async with connect_to(url(server)) as client:
         await client.send(SPEECH)
         await client.send("stop")
-        assert (await everything(client))[-1]["text"] == await heard(engine, SPEECH)
+        assert (await everything(client))[-1]["text"] == await heard(engine, SPEECH, ears.AUDIO)
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert [record.exc_info for record in errors] == [None]
 
@@ -184,7 +155,7 @@ async def test_a_client_that_goes_while_its_last_decode_runs(
 
 
 async def test_shutting_down_sends_the_final(server: EarsServer, engine: Engine) -> None:
-    expected = await heard(engine, SPEECH)
+    expected = await heard(engine, SPEECH, ears.AUDIO)
     async with connect_to(url(server)) as client:
         await client.send(SPEECH)
         await receive(client)

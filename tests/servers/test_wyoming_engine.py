@@ -11,49 +11,21 @@ from wyoming.info import Describe
 from ears_edge.audio.pcm import PcmFormat, encode_s16
 from ears_edge.config import EngineConfig, WyomingConfig
 from ears_edge.engine.scheduler import Engine
-from ears_edge.engine.session import SessionOptions
-from ears_edge.events import FinalText
 from ears_edge.servers.wyoming import WyomingServer
 from tests.fakes import FakeRecognizer, fake_engine, tone
+from tests.servers.unserved import heard
 from tests.servers.wyoming_fakes import START, STOP, Client, audio
 
+FORMAT = PcmFormat(16_000, 2, 1)
 CONFIG = WyomingConfig(uri="tcp://127.0.0.1:0")
 SPEECH = encode_s16(tone([0, 5, 9, 0, 7, 0], frames_each=4))
 LONG = encode_s16(tone([0, 5, 9, 0, 7] * 40, frames_each=4))
 
 
 @pytest.fixture
-def recognizer() -> FakeRecognizer:
-    return FakeRecognizer()
-
-
-@pytest.fixture
-async def engine(recognizer: FakeRecognizer) -> AsyncIterator[Engine]:
-    async with fake_engine(recognizer, EngineConfig(max_sessions=2)) as engine:
-        yield engine
-        # Should a test fail while it holds a decode up, the engine must be able to end.
-        recognizer.gate.set()
-
-
-@pytest.fixture
 async def server(engine: Engine) -> AsyncIterator[WyomingServer]:
     async with WyomingServer(CONFIG, engine) as server:
         yield server
-
-
-async def heard(engine: Engine, pcm: bytes, *, live_words: bool = False) -> str:
-    """What the engine says of it without a server."""
-    stream = engine.open(SessionOptions(live_words=live_words))
-    try:
-        await stream.feed(pcm, PcmFormat(16_000, 2, 1))
-        await stream.finish()
-        async for event in stream.events():
-            if isinstance(event, FinalText):
-                assert event.text
-                return event.text
-    finally:
-        await stream.close()
-    raise AssertionError("no final text")
 
 
 def text(messages: list[Event]) -> str:
@@ -67,7 +39,7 @@ def text(messages: list[Event]) -> str:
 async def test_what_is_said_comes_back_however_the_audio_is_cut(
     server: WyomingServer, engine: Engine
 ) -> None:
-    words = await heard(engine, SPEECH)
+    words = await heard(engine, SPEECH, FORMAT)
     assert len(words.split()) == 3
     async with await Client.to(server.addresses[0]) as client:
         for step in (320, 4_096, 333, len(SPEECH)):
@@ -82,7 +54,7 @@ async def test_silence_gives_an_empty_transcript(server: WyomingServer) -> None:
 
 
 async def test_long_speech_is_told_as_it_comes(server: WyomingServer, engine: Engine) -> None:
-    words = await heard(engine, LONG)
+    words = await heard(engine, LONG, FORMAT)
     async with await Client.to(server.addresses[0]) as client:
         await client.send(START, audio(LONG, 4_096))
         early = await client.until("transcript-chunk")
@@ -110,7 +82,7 @@ async def test_live_words_are_told_while_speech_goes_on(engine: Engine) -> None:
 async def test_describe_is_answered_while_the_recognizer_is_held_up(
     server: WyomingServer, engine: Engine, recognizer: FakeRecognizer
 ) -> None:
-    words = await heard(engine, SPEECH)
+    words = await heard(engine, SPEECH, FORMAT)
     recognizer.started.clear()
     recognizer.gate.clear()
     async with (
@@ -129,7 +101,7 @@ async def test_describe_is_answered_while_the_recognizer_is_held_up(
 async def test_slots_are_counted_and_freed(
     server: WyomingServer, engine: Engine, recognizer: FakeRecognizer
 ) -> None:
-    words = await heard(engine, SPEECH)
+    words = await heard(engine, SPEECH, FORMAT)
     recognizer.gate.clear()
     uri = server.addresses[0]
     async with await Client.to(uri) as one, await Client.to(uri) as two, await Client.to(uri) as three:
@@ -167,7 +139,7 @@ async def test_a_client_that_vanishes_frees_its_slot_while_its_decode_is_held_up
 async def test_a_failing_model_is_told_and_the_next_utterance_is_heard(
     server: WyomingServer, engine: Engine, recognizer: FakeRecognizer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    words = await heard(engine, SPEECH)
+    words = await heard(engine, SPEECH, FORMAT)
     async with await Client.to(server.addresses[0]) as client:
         recognizer.fail = True
         await client.send(START, audio(SPEECH), STOP)
@@ -182,7 +154,7 @@ async def test_a_failing_model_is_told_and_the_next_utterance_is_heard(
 async def test_a_broken_riff_header_is_bad_audio(
     server: WyomingServer, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    words = await heard(engine, SPEECH)
+    words = await heard(engine, SPEECH, FORMAT)
     riff = b"RIFF\x24\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x63\x00" + bytes(50)
     async with await Client.to(server.addresses[0]) as client:
         await client.send(START, audio(riff), STOP, Describe())
@@ -201,7 +173,7 @@ async def test_the_longest_session_is_answered_before_the_client_stops(recognize
         WyomingServer(CONFIG, engine) as server,
         await Client.to(server.addresses[0]) as client,
     ):
-        words = await heard(engine, SPEECH[:32_000])
+        words = await heard(engine, SPEECH[:32_000], FORMAT)
         await client.send(START, audio(SPEECH * 3, 4_000))
         assert text(await client.until("transcript-stop")) == words
         await client.send(audio(SPEECH), STOP, START, audio(SPEECH[:32_000]), STOP)
