@@ -16,8 +16,9 @@ import pytest
 
 from ears_edge.audio.files import open_audio
 from ears_edge.config import Config, EarsConfig, WyomingConfig
-from ears_edge.daemon import GRACE_S, House, Stop, build, keep, serve, signals
+from ears_edge.daemon import build
 from ears_edge.errors import ConfigError, UnavailableError
+from ears_edge.lifecycle import GRACE_S, House, Stop, keep, serve, signals
 from ears_edge.servers.wyoming import WyomingServer
 from ears_edge.systemd import Notifier
 from tests.child import PATIENCE_S, Child
@@ -140,7 +141,7 @@ async def test_the_second_signal_cuts_what_is_at_hand(notifier: Notifier) -> Non
 async def test_a_drain_that_takes_too_long_is_cut(
     notifier: Notifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ears_edge.daemon.DRAIN_S", 0.01)
+    monkeypatch.setattr("ears_edge.lifecycle.DRAIN_S", 0.01)
     stuck, stop = FakeServer(), Stop()
     stop.ask()
     async with asyncio.timeout(PATIENCE_S):
@@ -214,7 +215,7 @@ async def test_an_engine_whose_decode_hangs_is_not_alive(monkeypatch: pytest.Mon
 async def test_a_house_that_cannot_be_left_in_time_is_left_all_the_same(
     manager: Manager, notifier: Notifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ears_edge.daemon.DRAIN_S", 0.01)
+    monkeypatch.setattr("ears_edge.lifecycle.DRAIN_S", 0.01)
     left = asyncio.Event()
 
     @asynccontextmanager
