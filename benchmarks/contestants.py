@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import onnx_asr
 import onnxruntime as ort
 
 from ears_edge.asr.onnx import AcousticModel
@@ -47,17 +46,18 @@ class Contestant(Protocol):
 
 
 class Ours:
-    """One window over the whole clip."""
+    """One window over the whole clip; with an encoder that was rewritten for this machine, if given."""
 
-    def __init__(self, model: Path, *, threads: int) -> None:
+    def __init__(self, model: Path, *, threads: int, rewritten: Path | None = None) -> None:
         self._folder = ModelFolder.open(model)
         self._threads = threads
-        self._recognizer = TdtRecognizer(self._folder, threads=threads)
+        self._rewritten = rewritten
+        self._recognizer = TdtRecognizer(self._folder, threads=threads, rewritten=rewritten)
 
     @cached_property
     def _encoder(self) -> AcousticModel:
         """Loaded apart, and only when asked for: it counts as memory."""
-        return AcousticModel(self._folder, threads=self._threads)
+        return AcousticModel(self._folder, threads=self._threads, rewritten=self._rewritten)
 
     def columns(self, samples: F32) -> F32:
         """(N,) float32 at 16 kHz -> (T, n_mels) log-mel columns."""
@@ -80,6 +80,8 @@ class OnnxAsr:
     """onnx-asr as its users run it, with as many threads as ours."""
 
     def __init__(self, model: Path, *, threads: int) -> None:
+        import onnx_asr  # noqa: PLC0415  # it counts as memory of this contestant alone
+
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

@@ -99,7 +99,7 @@ def _encoder(model: onnx.ModelProto, layers: int, rng: np.random.Generator) -> o
         channels * columns: CHANNELS * columns,
     }
     if len(sizes) != 7:  # noqa: PLR2004  # one for each line above
-        raise SystemExit("Two sizes of the embedded model are equal, so they can't be told apart.")
+        raise SystemExit("Two sizes of the embedded model are equal: they can't be told apart.")
     _repeat_layers(graph, layers)
     users: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
@@ -119,8 +119,25 @@ def _encoder(model: onnx.ModelProto, layers: int, rng: np.random.Generator) -> o
         fan_in = weights[0] if len(weights) == 2 else math.prod(weights[1:])  # noqa: PLR2004  # (K, N), or a kernel
         tensor.CopyFrom(_random(tensor, shapes[tensor.name], fan_in, rng))
     graph.output[0].type.tensor_type.shape.dim[1].dim_value = WIDTH
-    del graph.value_info[:]
+    _widen_shapes(graph, sizes)
     return model
+
+
+def _widen_shapes(graph: onnx.GraphProto, sizes: dict[int, int]) -> None:
+    """Keep the shapes of tensors of rank 3, widened: without them onnxruntime fuses less."""
+    known = {value.name: value for value in graph.value_info}
+    del graph.value_info[:]
+    for node in graph.node:
+        for name in node.output:
+            value = known.get(re.sub(r"^/layers\.[1-9]\d*/", "/layers.1/", name))
+            kind = value and value.type.tensor_type
+            if kind and kind.elem_type == TensorProto.FLOAT and len(kind.shape.dim) == 3:  # noqa: PLR2004  # as said
+                copy = graph.value_info.add()
+                copy.CopyFrom(value)
+                copy.name = name
+                for size in copy.type.tensor_type.shape.dim:
+                    if size.HasField("dim_value"):
+                        size.dim_value = sizes.get(size.dim_value, size.dim_value)
 
 
 def _constant(
@@ -149,19 +166,13 @@ def _positions() -> np.ndarray:
 def _repeat_layers(graph: onnx.GraphProto, layers: int) -> None:
     """Replace all layers behind the first by copies of the second, and put the nodes into order again."""
     have = 1 + max(int(m[1]) for node in graph.node if (m := re.match(r"/layers\.(\d+)/", node.name)))
-    kept, second = [], []
     own = _own_nodes(graph, have)
-    for number, node in enumerate(graph.node):
-        owner = own.get(number)
-        if owner is None:
-            kept.append(node)
-        elif owner == 1:
-            second.append(node)
+    kept = [node for number, node in enumerate(graph.node) if number not in own]
+    second = [node for number, node in enumerate(graph.node) if own.get(number) == 1]
     last = f"/layers.{have - 1}/norm_out/"
     for node in kept:
         node.input[:] = [name.replace(last, f"/layers.{layers - 1}/norm_out/") for name in node.input]
     made = {name for node in second for name in node.output}
-    shared = {name for node in kept for name in node.output}
     weights = [tensor for tensor in graph.initializer if any(tensor.name in node.input for node in second)]
     new_nodes, new_weights = list(kept), []
     own_names = made | {tensor.name for tensor in weights}
@@ -182,9 +193,9 @@ def _repeat_layers(graph: onnx.GraphProto, layers: int) -> None:
             copy_of.CopyFrom(tensor)
             copy_of.name = names[tensor.name]
             new_weights.append(copy_of)
-    used = {name for node in kept for name in node.input} - shared
+    used = {name for node in kept for name in node.input}
     rest = [tensor for tensor in graph.initializer if tensor.name in used]
-    rest, ordered = list(rest), list(_ordered(new_nodes))
+    ordered = list(_ordered(new_nodes))
     del graph.node[:], graph.initializer[:]
     graph.node.extend(ordered)
     graph.initializer.extend([*rest, *new_weights])
@@ -380,8 +391,6 @@ def main() -> None:
     options = parser.parse_args()
     target = ensure(options.folder, layers=options.layers)
     print(target)
-    for path in sorted(target.iterdir()):
-        print(f"{path.stat().st_size / 1e6:8.1f} MB  {path.name}")
 
 
 if __name__ == "__main__":
