@@ -5,14 +5,19 @@ On anything but a terminal all of it is plain text, and progress is silent.
 
 import errno
 import os
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+_OBEYED: Final = frozenset({"Cc", "Cs"})
+"""Control characters; surrogates, which stand for bytes that were no text. Source: Unicode, table 4-4."""
 
 
 class _Console(Console):
@@ -42,7 +47,7 @@ class Terminal:
         for index, column in enumerate(columns):
             table.add_column(column, justify="right" if index else "left", no_wrap=True)
         for row in rows:
-            table.add_row(*map(escape, row))
+            table.add_row(*map(plain, row))
         self.rich.print(table, soft_wrap=True)
 
 
@@ -52,8 +57,19 @@ def console(*, stderr: bool = True) -> Terminal:
 
 
 def plain(text: str) -> str:
-    """Text from elsewhere, such as a file name, made safe to say: its brackets are no markup."""
-    return escape(text)
+    """Text from elsewhere, such as a file name or a server's message, made safe to say.
+
+    Its brackets are no markup, and what a terminal would obey (all but line ends) is shown as a replacement.
+    """
+    return escape(printable(text))
+
+
+def printable(text: str) -> str:
+    """Text without what a terminal would obey, and without bytes that were no text; line ends stay."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in _OBEYED and char != "\n" else char
+        for char in text
+    )
 
 
 @contextmanager

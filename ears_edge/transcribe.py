@@ -17,7 +17,7 @@ from ears_edge.engine.scheduler import Engine, Stream
 from ears_edge.engine.session import SessionOptions
 from ears_edge.errors import EarsEdgeError, InferenceError, UnsupportedError
 from ears_edge.events import FinalText, FinalWords, Segment, join
-from ears_edge.terminal import console, plain, progress
+from ears_edge.terminal import console, plain, printable, progress
 from ears_edge.transcript import Transcript, error_line, json_line
 from ears_edge.uri import ServerAddress, WebSocketAddress, server_address
 
@@ -170,7 +170,7 @@ async def _run(files: Sequence[str], job: _Job, listener: AbstractAsyncContextMa
                 name = STDIN_NAME if file == STDIN else file
                 _complain(str(exc) if str(exc).startswith(name) else f"{name}: {exc}")
                 if job.output == "json":
-                    _print(error_line(_printable(file), _printable(str(exc)), exc.code) + "\n")
+                    _print(error_line(_as_text(file), _as_text(str(exc)), exc.code) + "\n")
             else:
                 if damage:
                     failed = True
@@ -183,17 +183,17 @@ async def _one(file: str, job: _Job, transcribe: Listen) -> str | None:
     with ExitStack() as stack:
         # A pipe may keep us waiting for its first bytes.
         source = await asyncio.to_thread(stack.enter_context, open_audio(file))
-        head = f"{_printable(file)}: " if job.prefix and job.output == "text" else ""
+        head = f"{printable(' '.join(file.splitlines()))}: " if job.prefix and job.output == "text" else ""
         echo = _Echo(head) if job.echo else None
         hidden = echo is not None or (source.duration_s is not None and source.duration_s < LONG_S)
-        bar = nullcontext(clients.ignore) if hidden else progress(_printable(file), source.duration_s)
+        bar = nullcontext(clients.ignore) if hidden else progress(printable(file), source.duration_s)
         with bar as done:
             pace = real_time() if job.live else fast
             transcript = await transcribe(source, pace, done, echo.say if echo else clients.ignore)
         if echo:
             echo.end(transcript.text)
         else:
-            _print(_shown(_printable(file), head, job.output, transcript))
+            _print(_shown(_as_text(file), head, job.output, transcript))
         return source.damage
 
 
@@ -230,9 +230,9 @@ def _print(text: str) -> None:
 
 
 def _complain(text: str) -> None:
-    console().say(plain(f"ears-edge: {_printable(text)}"))
+    console().say(plain(f"ears-edge: {' '.join(text.splitlines())}"))
 
 
-def _printable(text: str) -> str:
-    """Text with a file's name in it, which need not be UTF-8 on the disk, but must be in what we print."""
+def _as_text(text: str) -> str:
+    """Text with a file's name in it, which need not be UTF-8 on the disk, but must be in JSON."""
     return text.encode(errors="surrogateescape").decode(errors="replace")

@@ -28,6 +28,15 @@ def test_a_reader_that_has_gone_is_an_error_as_any_other(monkeypatch: pytest.Mon
         console().say("to nobody")
 
 
+def test_what_a_terminal_would_obey_is_shown_instead(capsys: pytest.CaptureFixture[str]) -> None:
+    console().say(plain("a\x1b[31mb\rc\x07\udcff é\u3000👩\u200d🚀\nnext"))
+    console().table(["x"], [["d\x1b]0;e"]])
+    said, after, _, cell = capsys.readouterr().err.splitlines()
+    assert said == "a\ufffd[31mb\ufffdc\ufffd\ufffd é\u3000👩\u200d🚀"
+    assert after == "next"
+    assert cell == "d\ufffd]0;e"
+
+
 def test_standard_output_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     console(stderr=False).say("x")
     assert capsys.readouterr().out == "x\n"
