@@ -352,6 +352,18 @@ def models_remove(name: str, file: Path | None, sets: tuple[str, ...]) -> int:
     return model_commands.remove(name, config)
 
 
+@models.command("optimize", short_help="Rewrite a model for this machine: faster, with the same words.")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_with_settings
+def models_optimize(name: str, as_json: bool, file: Path | None, sets: tuple[str, ...]) -> int:  # noqa: FBT001  # click's
+    """Rewrite the encoder of NAME for this CPU; the model's own files stay as they are."""
+    config = _valid(_read(file, sets))
+    from ears_edge import optimize_command  # noqa: PLC0415  # as above
+
+    return optimize_command.run(name, config, as_json=as_json)
+
+
 @cli.group("config")
 def config_group() -> None:
     """Look at the settings."""

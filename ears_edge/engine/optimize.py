@@ -72,7 +72,8 @@ def cached(folder: ModelFolder, cache: Path, *, window_s: float) -> Verdict | No
 def optimize(folder: ModelFolder, cache: Path, *, window_s: float, threads: int = 1) -> Verdict:
     """Rewrite the encoder for this machine, and test it against the original. Takes ten seconds or more.
 
-    What an earlier call came to is returned at once.
+    What an earlier call came to is returned at once. A process that goes on had better let a child do
+    this: at its height it takes twice the encoder's size in memory, part of which stays with the process.
 
     Args:
         folder: The model; its files are only read.
@@ -143,17 +144,19 @@ def _make(folder: ModelFolder, target: Target, workshop: Path, threads: int) -> 
 def _tested(record: Record, folder: ModelFolder, workshop: Path, threads: int) -> Record:
     """The record with how like the original the rewritten encoder is, and with the fault, if it has one."""
     columns = _golden(folder.config.features_size)
-    original = _hear(AcousticModel(folder, threads=threads), folder, columns)
     try:
-        rewritten = AcousticModel(folder, threads=threads, rewritten=workshop / ENCODER)
-        heard = _hear(rewritten, folder, columns)
+        rewritten = _hear(
+            AcousticModel(folder, threads=threads, rewritten=workshop / ENCODER), folder, columns
+        )
     except (ModelError, InferenceError) as exc:
         return replace(record, fault=f"the rewritten encoder can't be used: {exc}")
-    cosine = likeness(original, heard)
+    # The larger one comes last: what it frees goes back to the C library, not always to the system.
+    original = _hear(AcousticModel(folder, threads=threads), folder, columns)
+    cosine = likeness(original, rewritten)
     record = replace(record, cosine=cosine)
     if not cosine >= MIN_COSINE:  # nor if it is no number
         return replace(record, fault=f"the rewritten encoder is too unlike the original: cosine {cosine:.5f}")
-    if heard.tokens != original.tokens:
+    if rewritten.tokens != original.tokens:
         return replace(record, fault="the rewritten encoder hears other tokens than the original")
     return record
 
