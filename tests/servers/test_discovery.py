@@ -6,9 +6,10 @@ import errno
 import logging
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
 import pytest
+from zeroconf import ServiceInfo
 from zeroconf.asyncio import AsyncZeroconf
 
 from ears_edge.addresses import Interface
@@ -29,6 +30,26 @@ LOOPBACK = ("127.0.0.1",)
 PATIENCE_S = 30.0
 TEXT = {"path": "/", "protocol": "ears", "engine": "x", "model": "tiny", "tls": "false", "version": "1"}
 LONG_TEXT = {"model": "ä" * 500}
+
+
+class QuickZeroconf(AsyncZeroconf):
+    """Announces at once. Zeroconf looks for others of the same name first, which takes it over a second."""
+
+    async def async_register_service(
+        self,
+        info: ServiceInfo,
+        ttl: int | None = None,
+        allow_name_change: bool = False,  # noqa: FBT001, FBT002  # as zeroconf has it
+        cooperating_responders: bool = False,  # noqa: ARG002, FBT001, FBT002  # as above
+        strict: bool = True,  # noqa: FBT001, FBT002  # as above
+    ) -> Awaitable[None]:
+        return await super().async_register_service(
+            info, ttl, allow_name_change, cooperating_responders=True, strict=strict
+        )
+
+
+def join_quickly(addresses: Sequence[str]) -> AsyncZeroconf:
+    return QuickZeroconf(interfaces=list(addresses))
 
 
 class Watch:
@@ -82,7 +103,7 @@ async def advertised(
     port: int = 8765,
     bound: tuple[str, ...] = LOOPBACK,
     interfaces: Callable[[], Sequence[Interface]] = lambda: [Interface("lo", LOOPBACK)],
-    join: Callable[[Sequence[str]], AsyncZeroconf] = join_multicast,
+    join: Callable[[Sequence[str]], AsyncZeroconf] = join_quickly,
     ticks: Ticks | None = None,
 ) -> AsyncIterator[Watch]:
     watch = Watch()
@@ -148,7 +169,10 @@ async def test_both_services_are_found_as_announced_until_the_advertiser_closes(
 
 async def test_of_two_with_one_name_the_second_is_renamed(caplog: pytest.LogCaptureFixture) -> None:
     name = fresh_name()
-    async with advertised(name) as first, advertised(name, port=9000, ticks=Ticks()) as second:
+    async with (
+        advertised(name, join=join_multicast) as first,
+        advertised(name, port=9000, join=join_multicast) as second,
+    ):
         await first.until(bool)
         await second.until(bool)
         names = sorted([first.now[0].name, second.now[0].name])
@@ -196,7 +220,7 @@ async def test_a_network_that_refuses_is_told_once_for_each_reason_and_tried_aga
     def join(addresses: Sequence[str]) -> AsyncZeroconf:
         for error in refusals:
             raise error
-        return join_multicast(addresses)
+        return join_quickly(addresses)
 
     ticks = Ticks()
     with caplog.at_level(logging.WARNING, "ears_edge"):
@@ -225,7 +249,7 @@ async def test_an_advertiser_can_be_closed_while_it_announces() -> None:
 
     def join(addresses: Sequence[str]) -> AsyncZeroconf:
         joined.set()
-        return join_multicast(addresses)
+        return join_quickly(addresses)
 
     async with advertised(fresh_name(), join=join) as watch:
         await joined.wait()
