@@ -176,7 +176,7 @@ class EarsServer:
         log.debug("from %s", connection.remote_address)
         try:
             ending = await self._serve(peer, task, log)
-            log.info("closed: %d %s", ending.code, ending.reason)
+            log.info("closed: %d%s", ending.code, f", {ending.reason}" if ending.reason else "")
             if ending.code != GONE:
                 await peer.close(ending.code, ending.reason)
         except PeerGoneError as exc:
