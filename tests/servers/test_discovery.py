@@ -169,7 +169,7 @@ async def test_both_services_are_found_as_announced_until_the_advertiser_closes(
 
 async def test_of_two_with_one_name_the_second_is_renamed(caplog: pytest.LogCaptureFixture) -> None:
     name = fresh_name()
-    async with advertised(name, join=join_multicast) as first, AsyncExitStack() as later:
+    async with advertised(name, join=join_multicast) as first, contextlib.AsyncExitStack() as later:
         await first.until(bool)  # of two that ask at the same moment, neither need notice
         second = await later.enter_async_context(advertised(name, port=9000, join=join_multicast))
         await second.until(bool)
