@@ -80,7 +80,8 @@ class Session:
         self._state: DecoderState | None = None
         self._look: Sequence[Token] = ()
         self._live_due = False
-        self._out: tuple[Urgency, Window] | None = None
+        self._out: tuple[Urgency, Window, int] | None = None
+        """Work that is being decoded: why, its window, and where decoding stops in it."""
 
         self._builder = WordBuilder(recognizer.tokenizer)
         self._segmenter = Segmenter()
@@ -172,10 +173,10 @@ class Session:
         """Take the result of the work that was out."""
         if self._out is None:
             raise RuntimeError("complete() without work")
-        urgency, window = self._out
+        urgency, window, stop = self._out
         self._out = None
         if urgency == "live":
-            self._agree(decoded, window)
+            self._agree(decoded, window, stop)
         else:
             self._close_window(window, decoded)
         self._settle()
@@ -196,13 +197,14 @@ class Session:
         window, speech = planned
         if speech is None:
             raise RuntimeError("nothing is decoded where nobody speaks")
-        self._out = urgency, window
+        stop = min(window.stop, speech.end)
+        self._out = urgency, window, stop
         return Work(
             urgency=urgency,
             columns=utterance.columns(speech.start, speech.end),
             begin=speech.start,
             start=max(speech.start, self._done),
-            stop=min(window.stop, speech.end),
+            stop=stop,
             state=self._state,
         )
 
@@ -245,20 +247,21 @@ class Session:
         utterance.forget(self._done)
         self._tell(words)
 
-    def _agree(self, decoded: Decoded, window: Window) -> None:
+    def _agree(self, decoded: Decoded, window: Window, stop: int) -> None:
         utterance = self._utterances[0]
         if utterance.planned:
             self._look = ()  # a window that is about to be decoded knows more
             return
-        tokens = decoded.tokens
-        silent = utterance.is_silent(max(0, window.end - self._silence), window.end)
+        tokens, before = decoded.tokens, self._look
+        # Once the speaker is silent for long, no further audio would make a word surer.
+        sure = utterance.is_silent(max(0, window.end - self._silence), window.end)
         count = agreed(
-            self._look,
+            before,
             tokens,
             group_words([token.id for token in tokens], self._recognizer.tokenizer),
             sure_before=window.end - self._hold,
             tail_before=window.end - self._tail_hold,
-            confidence=0.0 if silent else self._confidence,
+            confidence=0.0 if sure else self._confidence,
         )
         self._look = tokens[count:]
         if count:
@@ -266,7 +269,11 @@ class Session:
             self._state, self._done = last.after._replace(skip=0), last.frame + last.after.skip
             words = self._builder.add(self._timed(utterance, tokens[:count], None))
             self._tell(words + self._builder.flush())
-            utterance.forget(self._done)
+        all_final = count == len(tokens) == len(before)
+        if all_final and utterance.is_silent(max(0, window.end - self._tail_hold), window.end):
+            # Nobody speaks any more, so nothing is left to be decoded at the end.
+            self._state, self._done = decoded.state._replace(skip=0), stop + decoded.state.skip
+        utterance.forget(self._done)
 
     def _timed(
         self, utterance: Utterance, tokens: Iterable[Token], before: int | None
