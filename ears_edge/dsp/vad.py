@@ -5,6 +5,7 @@ on x86-64); elsewhere Silero, which costs eight times as much but comes in wheel
 """
 
 import sys
+import weakref
 from collections import deque
 from typing import Final, NamedTuple, Protocol
 
@@ -31,6 +32,10 @@ REST_AFTER: Final = samples(0.64)
 and a muted microphone costs next to nothing."""
 
 
+_IDLE: "Final[deque[MicroVad]]" = deque()
+"""Detectors whose streams are over. pymicro-vad never frees one, 11 KB each, so they are used again."""
+
+
 class SpeechDetector(Protocol):
     """Speech probability of fixed-size blocks; stateful, one stream each."""
 
@@ -55,7 +60,13 @@ class MicroDetector:
     lag: int = samples(0.3)
 
     def __init__(self) -> None:
-        self._vad = MicroVad()
+        try:
+            self._vad = _IDLE.pop()
+        except IndexError:
+            self._vad = MicroVad()
+        else:
+            self._vad.reset()
+        weakref.finalize(self, _IDLE.append, self._vad).atexit = False
 
     def probability(self, block: F32) -> float:
         """See `SpeechDetector`."""

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ears_edge.dsp.vad import (
+    _IDLE,
     FAINT,
     PAUSE,
     REST_AFTER,
@@ -116,3 +117,17 @@ def test_what_is_told_does_not_depend_on_the_cut(levels: list[int], cuts: list[i
     assert [at for block in blocks for at in cut.feed(block)] == told
     assert cut.silences(0, len(audio)) == whole.silences(0, len(audio))
     assert cut.last_told == whole.last_told
+
+
+def test_a_detector_that_was_used_for_another_stream_hears_as_a_new_one() -> None:
+    block = MicroDetector.block
+    speech = next(clip for clip in clips() if clip.own and clip.kind == "command").heard()
+    blocks = speech[: len(speech) // block * block].reshape(-1, block)
+    _IDLE.clear()
+    detector = MicroDetector()
+    fresh = [detector.probability(each) for each in blocks]
+    native = detector._vad
+    del detector
+    again = MicroDetector()
+    assert again._vad is native  # the library frees none: a server would grow with each utterance
+    assert [again.probability(each) for each in blocks] == fresh
