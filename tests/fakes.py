@@ -87,7 +87,8 @@ class PairRecognizer(FakeRecognizer):
     def decode(self, work: Work) -> Decoded:
         levels = self.hear(work.columns)
         tokens: list[Token] = []
-        frame, end = work.start, min(work.stop, work.begin + len(levels))
+        frame = work.start + (work.state.skip if work.state else 0)
+        end = min(work.stop, work.begin + len(levels))
         while frame < end:
             level = levels[frame - work.begin]
             if level:

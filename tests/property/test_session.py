@@ -119,11 +119,24 @@ def test_every_sample_is_heard_exactly_once_for_any_cut_and_timing(
 
 
 @settings(max_examples=60, deadline=None)
-@given(levels=runs, lengths=cuts, delays=timing, live=st.booleans(), patient=st.booleans())
+@given(
+    levels=runs,
+    first=st.integers(0, 2),
+    lengths=cuts,
+    delays=timing,
+    live=st.booleans(),
+    patient=st.booleans(),
+)
 def test_no_seam_is_heard_where_nothing_but_durations_keeps_the_decoder_in_step(
-    levels: list[tuple[int, int]], lengths: list[int], delays: list[int], *, live: bool, patient: bool
+    levels: list[tuple[int, int]],
+    first: int,
+    lengths: list[int],
+    delays: list[int],
+    *,
+    live: bool,
+    patient: bool,
 ) -> None:
-    even = [(level, 2 * frames if level else frames) for level, frames in levels]
+    even = [(0, first), *((level, 2 * frames if level else frames) for level, frames in levels)]
     recognizer = PairRecognizer()
     blocks = blocks_of(audio_of(even), lengths)
     events = run(blocks, live=live, delays=delays, recognizer=recognizer, patient=patient)

@@ -52,7 +52,7 @@ def test_after_a_cut_the_decoder_and_the_window_start_afresh() -> None:
     assert (planner.begin, planner.due) == (35, 85)
     planner.plan([])
     assert planner.plan([Run(70, 90)]) == Window(70, 84, 84, closes=True)
-    assert planner.begin == 84
+    assert (planner.begin, planner.due) == (84, 134)
 
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 30)), max_size=3), max_size=30))

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from ears_edge.dsp.features import LogMel
+from ears_edge.engine.recognizer import Decoded, TdtRecognizer, Work
+from ears_edge.models.folder import resolve
+from ears_edge.units import F32
+from tests.clips import clip
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> TdtRecognizer:
+    return TdtRecognizer.load(resolve("embedded"), threads=1)
+
+
+@pytest.fixture(scope="module")
+def columns() -> F32:
+    audio = clip("living_room_blinds").heard()
+    mel = LogMel(128)
+    return np.concatenate((mel.feed(audio), mel.flush()))
+
+
+def work(columns: F32, start: int, stop: int, before: Decoded | None = None, begin: int = 0) -> Work:
+    state = before.state if before else None
+    return Work(urgency="final", columns=columns, begin=begin, start=start, stop=stop, state=state)
+
+
+def said(decoded: Decoded) -> list[tuple[int, int]]:
+    return [(token.id, token.frame) for token in decoded.tokens]
+
+
+def test_sizes_are_those_of_the_model(recognizer: TdtRecognizer) -> None:
+    assert (recognizer.n_mels, recognizer.frame) == (128, 1280)
+
+
+@pytest.mark.parametrize("stop", [5, 12, 13, 14, 15, 16, 17, 30])
+def test_a_window_decoded_in_two_parts_gives_the_same_tokens(
+    recognizer: TdtRecognizer, columns: F32, stop: int
+) -> None:
+    whole = recognizer.decode(work(columns, 0, 1000))
+    assert len(whole.tokens) > 5
+    first = recognizer.decode(work(columns, 0, stop))
+    rest = recognizer.decode(work(columns, stop, 1000, first))
+    assert said(first) + said(rest) == said(whole)
+    assert all(frame < stop for _, frame in said(first))
+
+
+def test_frames_count_from_the_start_of_the_utterance(recognizer: TdtRecognizer, columns: F32) -> None:
+    near = recognizer.decode(work(columns, 0, 1000))
+    far = recognizer.decode(work(columns, 100, 1100, begin=100))
+    assert said(far) == [(token, frame + 100) for token, frame in said(near)]
+    part = recognizer.decode(work(columns, 110, 1100, begin=100))
+    assert said(part)[-1] == said(far)[-1]
+
+
+def test_the_level_of_the_audio_makes_no_difference(recognizer: TdtRecognizer, columns: F32) -> None:
+    louder = columns + np.float32(2)
+    assert said(recognizer.decode(work(louder, 0, 1000))) == said(recognizer.decode(work(columns, 0, 1000)))
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_what_is_too_short_for_statistics_says_nothing(
+    recognizer: TdtRecognizer, columns: F32, length: int
+) -> None:
+    assert recognizer.decode(work(columns[:length], 0, 1)).tokens == ()
+
+
+def test_two_columns_are_enough(recognizer: TdtRecognizer, columns: F32) -> None:
+    assert len(recognizer.decode(work(columns[:2], 0, 1)).tokens) <= 10
