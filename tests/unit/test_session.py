@@ -1,6 +1,7 @@
 """One session, step by step: what the properties of tests/property leave open."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -216,10 +217,17 @@ def test_words_become_final_while_the_speaker_goes_on() -> None:
     driver = Driver(LIVE)
     for at in range(200):
         driver.hear([at // 4 % 12 + 1])
-        # Two looks, and what lies between the word and the look: its follower, the hold, the frame in work.
-        sure = (at - 4 - 4 - 4 - 4 - 1) // 4
-        assert len(driver.words) >= sure
+        # Words of 4 frames; the next must have begun in the look before, and looks are 4 frames apart.
+        assert at + 1 - 4 * len(driver.words) <= 4 + 4 + 4 + 4
     assert len(driver.words) <= 50
+
+
+def test_what_was_just_said_is_not_final() -> None:
+    driver = Driver(LIVE, config=replace(CONFIG, live_hold_s=0.96))
+    for at in range(50):
+        driver.hear([at % 12 + 1])
+        assert all(word.end <= (at + 1 - 12) * FRAME for word in driver.words)
+    assert driver.words
 
 
 def test_words_that_are_unsure_become_final_when_the_speaker_is_silent() -> None:
@@ -303,7 +311,7 @@ def test_a_look_given_up_for_silence_ends_the_session() -> None:
 def test_the_decoder_goes_on_behind_live_words_that_end_where_a_window_slides() -> None:
     """Frame 39 begins a word; it is final live, and 40 is next, when the window that stops at 40 is due."""
     levels = [level for level in VARIED for _ in range(6)][:39]
-    levels += [9, 9, 9, 0, 0, 4, 4, 4, 4, *[6] * 30]
+    levels += [9, 9, 0, *[4] * 6, *[6] * 30]
     driver = Driver(LIVE).hear(levels).finish()
     assert driver.texts == ["w0", "w1", "w2", "w3", "w4", "w5", "w6", "w8", "w3", "w5"]
 
