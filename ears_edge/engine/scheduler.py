@@ -123,6 +123,9 @@ class _Job:
 
 
 def _hand_over(result: "asyncio.Future[Decoded]", done: "asyncio.Future[Decoded]") -> None:
+    if done.cancelled():  # the engine ended before the thread had taken the job
+        result.cancel()
+        return
     exc = done.exception()
     if result.done():
         return

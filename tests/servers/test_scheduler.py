@@ -231,6 +231,24 @@ async def test_a_decode_that_fails_after_its_session_went_is_nobodys_traceback(
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
+async def test_a_decode_that_never_began_is_nobodys_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    recognizer = FakeRecognizer()
+    recognizer.gate.clear()
+    queue = InferenceQueue(recognizer)
+    queue._pool.submit(recognizer.gate.wait)  # the thread is busy: what follows can be cancelled
+    runner = asyncio.create_task(queue.run())
+    work = Work(urgency="final", columns=np.zeros((8, 8), np.float32), begin=0, start=0, stop=1, state=None)
+    decode = asyncio.create_task(queue.decode(work))
+    await settled(lambda: queue.decoding_s > 0)
+    runner.cancel()
+    closing = asyncio.create_task(queue.close())
+    await asyncio.wait([decode])
+    assert decode.cancelled()
+    recognizer.gate.set()
+    await closing
+    assert not caplog.records
+
+
 async def test_bad_audio_reaches_whoever_waits() -> None:
     async with fake_engine() as engine:
         stream = engine.open(PLAIN)
