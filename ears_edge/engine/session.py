@@ -129,7 +129,6 @@ class Session:
             self._take_frame(len(self._pending))
         if self._utterances and not self._utterances[-1].closed:
             self._utterances[-1].close()
-            self._live_due = False
             self._settle()
 
     def finish(self) -> None:
@@ -243,8 +242,7 @@ class Session:
             self._state, self._done = None, window.stop
         else:
             self._state, self._done = decoded.state._replace(skip=0), window.stop + decoded.state.skip
-        utterance.planned.popleft()
-        utterance.forget(self._done)
+        utterance.drop_window()
         self._tell(words)
 
     def _agree(self, decoded: Decoded, window: Window, stop: int) -> None:
@@ -273,7 +271,6 @@ class Session:
         if all_final and utterance.is_silent(max(0, window.end - self._tail_hold), window.end):
             # Nobody speaks any more, so nothing is left to be decoded at the end.
             self._state, self._done = decoded.state._replace(skip=0), stop + decoded.state.skip
-        utterance.forget(self._done)
 
     def _timed(
         self, utterance: Utterance, tokens: Iterable[Token], before: int | None

@@ -87,11 +87,11 @@ class Utterance:
         per_frame = self._geometry.frame // HOP
         return self._columns.copy(begin * per_frame, min(end * per_frame, self._columns.end))
 
-    def forget(self, done: int) -> None:
-        """Free the columns that no window will need, if `done` frames are final."""
-        begins = [window.begin for window, _ in self.planned]
-        keep = min([*begins, self._planner.begin, max(0, done - self._geometry.left)])
-        self._columns.forget(keep * self._geometry.frame // HOP)
+    def drop_window(self) -> None:
+        """The first of the planned windows is done; columns that no other needs are freed."""
+        self.planned.popleft()
+        begin = self.planned[0].window.begin if self.planned else self._planner.begin
+        self._columns.forget(begin * self._geometry.frame // HOP)
 
     def _plan(self, window: Window, done: int) -> None:
         speech = self._speech(window)
