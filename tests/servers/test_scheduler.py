@@ -242,10 +242,10 @@ async def test_a_decode_that_never_began_is_nobodys_traceback(caplog: pytest.Log
     await settled(lambda: queue.decoding_s > 0)
     runner.cancel()
     closing = asyncio.create_task(queue.close())
-    await asyncio.wait([decode])
-    assert decode.cancelled()
+    await asyncio.wait([decode], timeout=30)
     recognizer.gate.set()
     await closing
+    assert decode.cancelled()
     assert not caplog.records
 
 
