@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TextIO, TypeAlias, TypeVar
 
@@ -174,7 +175,8 @@ def serve(  # noqa: PLR0917  # click calls it by keywords
     no_zeroconf: bool,  # noqa: FBT001  # as above
 ) -> int:
     """Run the daemon until SIGTERM or Ctrl-C."""
-    found = _read(
+    read = partial(
+        _read,
         file,
         sets,
         wyoming__uri=wyoming_uri,
@@ -185,10 +187,10 @@ def serve(  # noqa: PLR0917  # click calls it by keywords
         log__level=log_level,
         zeroconf__enabled="false" if no_zeroconf else None,
     )
-    config = _valid(found)
+    config = _valid(read())
     from ears_edge import daemon  # noqa: PLC0415  # heavy, and of no use to the other commands
 
-    return daemon.run(config)
+    return daemon.run(config, reread=read)
 
 
 @cli.command(short_help="Print what is said in audio files.")
@@ -268,17 +270,24 @@ def bench(  # noqa: PLR0917  # click calls it by keywords
 @cli.command(short_help="Ask a running daemon whether it is well.")
 @_with_settings
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0.1, 600), default=5.0, show_default=True)
-def health(file: Path | None, sets: tuple[str, ...], timeout_s: float) -> int:
-    """Ask the daemon with these settings whether it is well: exit status 0, else 1."""
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def health(
+    file: Path | None,
+    sets: tuple[str, ...],
+    timeout_s: float,
+    as_json: bool,  # noqa: FBT001  # click's
+) -> int:
+    """Ask the daemon with these settings whether it, and its model, are well: exit status 0, else 1."""
     config = _valid(_read(file, sets))
     from ears_edge import health as asking  # noqa: PLC0415  # of no use to the other commands
 
     try:
-        click.echo(asking.check(config, timeout_s))
+        found = asking.check(config, timeout_s)
     except UnavailableError as exc:
         _complain(str(exc))
         return FAILED
-    return OK
+    click.echo(to_json(found._asdict()) if as_json else found.text)
+    return OK if found.well else FAILED
 
 
 @cli.command()
@@ -327,6 +336,18 @@ def models_pull(name: str, update: bool, file: Path | None, sets: tuple[str, ...
     from ears_edge import model_commands  # noqa: PLC0415  # as above
 
     return model_commands.pull(name, config, update=update)
+
+
+@models.command("use", short_help="Have the running daemon serve another model.")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="For programs: the status at each change, one a line.")
+@_with_settings
+def models_use(name: str, as_json: bool, file: Path | None, sets: tuple[str, ...]) -> int:  # noqa: FBT001  # click's
+    """Have the running daemon fetch, optimize, test and serve NAME; it goes on with what it has meanwhile."""
+    config = _valid(_read(file, sets))
+    from ears_edge import use_command  # noqa: PLC0415  # as above
+
+    return use_command.run(name, config, as_json=as_json)
 
 
 @models.command("verify", short_help="Compare a model's files with what was pulled.")

@@ -23,6 +23,12 @@ class ModelConfig:
     """Threads of one encoder run; 0 means one for each physical core."""
     languages: tuple[str, ...] = ()
     """Bare language codes to announce; empty means what the model's own folder says."""
+    while_loading: Literal["embedded", "wait", "refuse"] = "embedded"
+    """Who hears speakers until the model is there: the model in the package, nobody yet, or nobody at all."""
+    optimize: bool = True
+    """Rewrite the encoder for this machine before the model serves for the first time."""
+    idle_unload_s: Annotated[float, Bounds(ge=0, le=1_000_000)] = 0.0
+    """Free the model's memory when nobody has spoken for this long; 0 means never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +140,15 @@ class ZeroconfConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ControlConfig:
+    """`[control]`: the Unix socket over which commands such as `models use` reach the running daemon."""
+
+    enabled: bool = True
+    socket: str = ""
+    """Its path; empty means `control.sock` in the folder that the system gives for such, or the user's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogConfig:
     """`[log]`."""
 
@@ -151,4 +166,5 @@ class Config:
     wyoming: WyomingConfig = field(default_factory=WyomingConfig)
     ears: EarsConfig = field(default_factory=EarsConfig)
     zeroconf: ZeroconfConfig = field(default_factory=ZeroconfConfig)
+    control: ControlConfig = field(default_factory=ControlConfig)
     log: LogConfig = field(default_factory=LogConfig)

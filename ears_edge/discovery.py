@@ -97,7 +97,7 @@ class Advertiser:
 
     def __init__(
         self,
-        services: Iterable[Service],
+        services: Callable[[], Iterable[Service]],
         config: ZeroconfConfig,
         *,
         host_name: str | None = None,
@@ -109,7 +109,7 @@ class Advertiser:
         """Announce nothing yet.
 
         Args:
-            services: What to announce.
+            services: Tells what to announce; asked again and again, as what it tells of may change.
             config: Wanted name, and interfaces to keep to.
             host_name: This machine's; None asks the system.
             interfaces: Tells what this machine has.
@@ -120,7 +120,7 @@ class Advertiser:
         host = host_name if host_name is not None else socket.gethostname()
         self.name = instance_name(config.name, host)
         self._host = host_label(host)
-        self._services = tuple(services)
+        self._services = services
         self._only = config.interfaces
         self._interfaces = interfaces
         self._join = join
@@ -133,7 +133,7 @@ class Advertiser:
 
     async def start(self) -> None:
         """Begin to announce, in the background; never waits for the network and never fails."""
-        if self._task is None and self._services:
+        if self._task is None:
             self._task = asyncio.create_task(self._keep(), name="zeroconf")
             self._task.add_done_callback(_tell_defect)
 
@@ -163,14 +163,16 @@ class Advertiser:
                 await self._sleep(POLL_S)
 
     async def _refresh(self) -> None:
-        """Announce anew if an address came or went.
+        """Announce anew if an address came or went, or what is told of a server has changed.
 
         All sockets are opened anew then: those there are may belong to an interface that is gone.
         """
-        interfaces = self._interfaces()
+        interfaces, services = self._interfaces(), tuple(self._services())
+        if not services:
+            return
         wanted = [
             (service, addresses)
-            for service in self._services
+            for service in services
             if (addresses := reachable(interfaces, service.bound, self._only))
         ]
         if wanted and wanted == self._current:

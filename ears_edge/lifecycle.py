@@ -59,6 +59,10 @@ class House:
     """Whether the engine works; while it does not, the service manager's watchdog is not fed."""
     done: Callable[[], Awaitable[None]] | None = None
     """Waits until there is nothing left to serve, such as the end of standard input."""
+    settled: Callable[[], Awaitable[None]] | None = None
+    """Waits until it can be said what serves. The servers listen meanwhile."""
+    reload: Callable[[], None] | None = None
+    """Called when SIGHUP asks for the settings to be read anew."""
 
 
 class Stop:
@@ -96,9 +100,10 @@ async def serve(
     Raises:
         UnavailableError: A server can't listen.
     """
-    stop = Stop()
-    with signals(stop):
+    stop, hangup = Stop(), Hangup()
+    with signals(stop, hangup):
         async with house as built:
+            hangup.reload = built.reload
             await keep(built, stop, notifier)
             late = asyncio.create_task(_leave_when_late(stop, leave))
         late.cancel()
@@ -118,14 +123,19 @@ async def keep(house: House, stop: Stop, notifier: Notifier) -> None:
     except UnavailableError:
         await _close(house.servers, None, 0.0)
         raise
-    announcer = house.announcer()
-    if announcer is not None:
-        await announcer.start()
     tasks: list[asyncio.Future[Any]] = [asyncio.create_task(stop.asked.wait())]  # results are of no interest
     if house.done is not None:
         tasks.append(asyncio.ensure_future(house.done()))
     reasons = set(tasks)
+    announcer: Announcer | None = None
     try:
+        if house.settled is not None:
+            settled = asyncio.ensure_future(house.settled())
+            tasks.append(settled)
+            await asyncio.wait({*reasons, settled}, return_when=asyncio.FIRST_COMPLETED)
+        announcer = house.announcer()
+        if announcer is not None:
+            await announcer.start()
         notifier.tell("STATUS", house.ready())
         notifier.tell("READY")
         if notifier.watchdog_s is not None:
@@ -141,23 +151,31 @@ async def keep(house: House, stop: Stop, notifier: Notifier) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+@dataclass(slots=True)
+class Hangup:
+    """What SIGHUP does to a daemon without a terminal."""
+
+    reload: Callable[[], None] | None = None
+
+    def __call__(self) -> None:
+        """It has come."""
+        if self.reload is None:
+            logger.warning("SIGHUP has no effect now; send it again when the daemon has started")
+        else:
+            self.reload()
+
+
 @contextmanager
-def signals(stop: Stop) -> Iterator[None]:
+def signals(stop: Stop, hangup: Hangup) -> Iterator[None]:
     """SIGTERM and SIGINT ask to stop, and so does SIGHUP when our terminal goes. Only on a running loop.
 
-    To a daemon without a terminal, SIGHUP asks to read the settings anew: it is told to be without effect.
+    To a daemon without a terminal, SIGHUP asks to read the settings anew.
     """
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.ask)
-    if sys.stderr.isatty():
-        loop.add_signal_handler(signal.SIGHUP, stop.ask)
-    else:
-        loop.add_signal_handler(
-            signal.SIGHUP,
-            lambda: logger.warning("SIGHUP has no effect; restart the daemon to read the settings anew"),
-        )
+    loop.add_signal_handler(signal.SIGHUP, stop.ask if sys.stderr.isatty() else hangup)
     try:
         yield
     finally:

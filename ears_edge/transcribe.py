@@ -13,8 +13,9 @@ from ears_edge.clients.exchange import Exchange, Pace, Progress, Said, fast, pac
 from ears_edge.config import Config
 from ears_edge.engine import loading
 from ears_edge.engine.recognizer import Recognizer
-from ears_edge.engine.scheduler import Engine, Stream
+from ears_edge.engine.scheduler import Engine
 from ears_edge.engine.session import SessionOptions
+from ears_edge.engine.stream import Stream
 from ears_edge.errors import EarsEdgeError, InferenceError, UnsupportedError
 from ears_edge.events import FinalText, FinalWords, Segment, join
 from ears_edge.terminal import console, plain, printable, progress

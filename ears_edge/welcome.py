@@ -6,6 +6,7 @@ from typing import Literal
 
 from ears_edge.addresses import Interface, from_here, reachable
 from ears_edge.models.folder import EMBEDDED, ModelInfo
+from ears_edge.models.status import ModelStatus
 from ears_edge.uri import host_and_port
 
 Scheme = Literal["tcp", "ws"]
@@ -40,6 +41,7 @@ def lines(
     version: str,
     *,
     model: ModelInfo,
+    status: ModelStatus,
     wanted: str,
     servers: Sequence[Listening],
     interfaces: Sequence[Interface],
@@ -50,7 +52,8 @@ def lines(
 
     Args:
         version: Ours.
-        model: What serves.
+        model: What is announced.
+        status: How it stands with it.
         wanted: `model.name` of the settings.
         servers: What listens.
         interfaces: What this machine has.
@@ -59,9 +62,11 @@ def lines(
     """
     languages = ", ".join(model.languages) or "not told by the model"
     text = [("", f"ears_edge {version}"), ("model", f"{model.name} (languages: {languages})")]
+    if status.fault or status.phase != "ready":
+        text.append(("", status.line()))
     if wanted == EMBEDDED:
         text.append(("", "the small model of the package: fit for a trial with short, clear commands;"))
-        text.append(("", "for daily use set model.name to the folder of a larger one"))
+        text.append(("", "for daily use: ears-edge models use parakeet-tdt-0.6b-v3"))
     if not model.languages:
         text.append(("", "set model.languages: without it Home Assistant finds no language to choose"))
     for server in servers:

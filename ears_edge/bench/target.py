@@ -7,8 +7,9 @@ from ears_edge.bench.clips import Clip
 from ears_edge.bench.measure import Answer, Ear
 from ears_edge.clients import client
 from ears_edge.clients.exchange import Pace
-from ears_edge.engine.scheduler import Engine, Stream
+from ears_edge.engine.scheduler import Engine
 from ears_edge.engine.session import SessionOptions
+from ears_edge.engine.stream import Stream
 from ears_edge.events import FinalText, FinalWords
 from ears_edge.uri import ServerAddress
 

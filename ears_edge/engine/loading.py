@@ -1,18 +1,89 @@
 """From the settings to a loaded model."""
 
+import ctypes
+import gc
 import logging
 import os
+import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ears_edge.config import Config
 from ears_edge.engine.optimize import cached, longest_window_s
 from ears_edge.engine.recognizer import TdtRecognizer
 from ears_edge.errors import ModelError
-from ears_edge.models.folder import ModelFolder, resolve
+from ears_edge.models import catalog
+from ears_edge.models.folder import EMBEDDED, Attribution, ModelFolder, ModelInfo, resolve
 from ears_edge.models.optimized import cache_folder
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What is known of a model before it is loaded, and what has to be done first."""
+
+    info: ModelInfo
+    pull: bool = False
+    """It is not on this machine, or not whole."""
+    optimize: bool = False
+    """Nobody has tried yet to rewrite its encoder for this machine."""
+
+
+def survey(config: Config, env: Mapping[str, str] = os.environ) -> Survey:
+    """Look what there is of the model that the settings ask for. Blocks; reads no weights.
+
+    Raises:
+        ModelError: There is no such model, or its folder is none.
+    """
+    name = config.model.name
+    reference = catalog.find(name)
+    try:
+        folder = ModelFolder.open(resolve(name, config.models))
+    except ModelError:
+        if reference is None:
+            raise
+        return Survey(info=_announced(_of_catalog(reference), config), pull=True)
+    wanted = config.model.optimize and name != EMBEDDED  # which is small, and fast as it is
+    known = wanted and cached(folder, cache_folder(env), window_s=longest_window_s(config.engine))
+    return Survey(info=_announced(folder.info, config), optimize=wanted and known is None)
+
+
+def exists(config: Config) -> None:
+    """Check that the settings ask for a model that there may be. Reads no weights.
+
+    Raises:
+        ModelNotFoundError: It is neither here nor could it be pulled.
+    """
+    if catalog.find(config.model.name) is None:
+        resolve(config.model.name, config.models)
+
+
+def give_back_memory() -> None:
+    """Let the system have what a model has left behind. GNU's C library keeps that; others do not."""
+    gc.collect()
+    if sys.platform == "linux":
+        # Source: malloc_trim(3); musl has none.
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+def _of_catalog(reference: catalog.Reference) -> ModelInfo:
+    entry = reference.entry
+    if entry is None:
+        return ModelInfo(name=reference.name)
+    return ModelInfo(
+        name=reference.name,
+        description=entry.description,
+        languages=entry.languages,
+        licence=entry.licence,
+        attribution=Attribution(entry.author, entry.author_url),
+    )
+
+
+def _announced(info: ModelInfo, config: Config) -> ModelInfo:
+    return replace(info, languages=config.model.languages) if config.model.languages else info
 
 
 def load(config: Config, env: Mapping[str, str] = os.environ) -> TdtRecognizer:
@@ -26,8 +97,7 @@ def load(config: Config, env: Mapping[str, str] = os.environ) -> TdtRecognizer:
     """
     folder = ModelFolder.open(resolve(config.model.name, config.models))
     recognizer = _optimized(folder, config, env) or TdtRecognizer(folder, threads=config.model.threads)
-    if config.model.languages:
-        recognizer.info = replace(recognizer.info, languages=config.model.languages)
+    recognizer.info = _announced(recognizer.info, config)
     return recognizer
 
 

@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.resources import as_file, files
 from math import ceil
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -12,10 +11,9 @@ import numpy as np
 
 from ears_edge.asr.onnx import RUNTIME, AcousticModel, prepack
 from ears_edge.asr.tdt import greedy
-from ears_edge.audio.converter import Converter
-from ears_edge.audio.files import open_audio
 from ears_edge.config import EngineConfig
-from ears_edge.dsp.features import LogMel, normalize
+from ears_edge.dsp.features import normalize
+from ears_edge.engine.self_test import golden_columns
 from ears_edge.errors import InferenceError, ModelError
 from ears_edge.models import manifest
 from ears_edge.models.folder import ModelFolder
@@ -32,7 +30,6 @@ MAX_SOURCE_BYTES: Final = 1_200_000_000
 """A larger encoder is not rewritten: it would take more than twice that in memory."""
 DISK_FACTOR: Final = 3.5
 """The rewritten file with plain and with packed weights, over the original's size: 1.1 and 2 were seen."""
-GOLDEN: Final = "golden.flac"
 CUTS: Final = (1.0, 0.61, 0.23)
 """Parts of the golden clip that are compared: lengths of different remainders."""
 
@@ -143,7 +140,7 @@ def _make(folder: ModelFolder, target: Target, workshop: Path, threads: int) -> 
 
 def _tested(record: Record, folder: ModelFolder, workshop: Path, threads: int) -> Record:
     """The record with how like the original the rewritten encoder is, and with the fault, if it has one."""
-    columns = _golden(folder.config.features_size)
+    columns = golden_columns(folder.config.features_size)
     try:
         rewritten = _hear(
             AcousticModel(folder, threads=threads, rewritten=workshop / ENCODER), folder, columns
@@ -184,15 +181,6 @@ def _rewrite(encoder: Path, workshop: Path, frames: int) -> str:
         for path in workshop.glob(f"{graph.name}*"):
             path.unlink()
     return ""
-
-
-def _golden(n_mels: int) -> F32:
-    """The log-mel columns of the clip that every model is tested with."""
-    converter, mel = Converter(), LogMel(n_mels)
-    with as_file(files("ears_edge.engine") / GOLDEN) as path, open_audio(str(path)) as source:
-        heard = [converter.feed(block, source.fmt) for block in source.blocks(1.0)]
-    samples = np.concatenate([*heard, converter.flush()])
-    return np.concatenate((mel.feed(samples), mel.flush()))
 
 
 def _hear(model: AcousticModel, folder: ModelFolder, columns: F32) -> Heard:

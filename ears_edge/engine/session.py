@@ -55,7 +55,8 @@ class Session:
         options: SessionOptions,
         detector: Callable[[], SpeechDetector] = new_detector,
     ) -> None:
-        self._recognizer = recognizer
+        self.recognizer = recognizer
+        """The model that hears it, to its end."""
         self._options = options
         self._detector = detector
         self._geometry = Geometry.of(config, frame=recognizer.frame)
@@ -185,7 +186,7 @@ class Session:
         if not self._utterances or self._utterances[-1].closed:
             base = Samples(self._heard - len(self._pending) - size)
             voice = VoiceActivity(self._detector())
-            self._utterances.append(Utterance(base, self._geometry, self._recognizer.n_mels, voice))
+            self._utterances.append(Utterance(base, self._geometry, self.recognizer.n_mels, voice))
         utterance = self._utterances[-1]
         self._events += [Pause(Samples(utterance.base + at)) for at in utterance.receive(block)]
         if self._options.live_words and utterance.frames % self._live_step == 0:
@@ -256,7 +257,7 @@ class Session:
         count = agreed(
             before,
             tokens,
-            group_words([token.id for token in tokens], self._recognizer.tokenizer),
+            group_words([token.id for token in tokens], self.recognizer.tokenizer),
             sure_before=window.end - self._hold,
             tail_before=window.end - self._tail_hold,
             confidence=0.0 if sure else self._confidence,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
@@ -32,6 +32,9 @@ from ears_edge.servers.listening import Keys, listen
 from ears_edge.servers.origin import origin_allowed, own_host_names
 from ears_edge.servers.peer import CLOSE_TIMEOUT_S, WRITE_LIMIT_BYTES, BoundedConnection, Peer, PeerGoneError
 from ears_edge.wire import ears
+
+if TYPE_CHECKING:
+    from ears_edge.servers.plain_http import Page
 
 HANDSHAKES_BESIDES: Final = 64
 """Connections in their opening handshake that are kept beside `ears.max_connections` open ones."""
@@ -64,6 +67,8 @@ class EarsServer:
         self, config: EarsConfig, engine: Engine, *, unix_time: Callable[[], float] = time.time
     ) -> None:
         self.counters: Final = EarsCounters()
+        self.pages: Final[dict[str, Page]] = {}
+        """What is answered to plain HTTP, by its path."""
         self._config = config
         self._engine = engine
         self._unix_time = unix_time
@@ -160,6 +165,9 @@ class EarsServer:
             return connection.respond(
                 HTTPStatus.FORBIDDEN, "This web page may not use this server; see ears.allowed_origins.\n"
             )
+        page = self.pages.get(request.path)
+        if page is not None and "Upgrade" not in request.headers:
+            return page().response(connection)
         if sum(other.state is State.OPEN for other in self._live) >= self._config.max_connections:
             self.counters.refused_busy += 1
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, f"{BUSY}\n")

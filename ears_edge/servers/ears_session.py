@@ -206,6 +206,7 @@ class ActiveRole(Role[Outcome]):
             vad=self._config.vad,
             timestamps=self._config.timestamps,
             lang=self._hint or self._detected,
+            model=self._engine.status,
         )
 
     async def _set_language(self, lang: str) -> None:
@@ -314,7 +315,8 @@ class ActiveRole(Role[Outcome]):
         if isinstance(exc, OverloadedError):
             self._counters.refused_busy += 1
             self._log.info("refused: %s", exc)
-            self._broken = Ending(TRY_LATER, "busy", notice=ears.error(BUSY, exc.code))
+            text = BUSY if exc.code == OverloadedError.default_code else f"server busy - {exc}"
+            self._broken = Ending(TRY_LATER, exc.code, notice=ears.error(text, exc.code))
         elif isinstance(exc, PeerProtocolError):
             self._log.info("%s (%s)", exc, exc.code)
             self._broken = Ending(POLICY, exc.code, notice=ears.error(str(exc), exc.code))

@@ -7,6 +7,7 @@ from ears_edge.audio.pcm import PcmFormat
 from ears_edge.engine.session import SessionOptions
 from ears_edge.events import Event
 from ears_edge.models.folder import ModelInfo
+from ears_edge.models.status import ModelStatus
 
 
 class Stream(Protocol):
@@ -39,13 +40,14 @@ class Stream(Protocol):
 class Engine(Protocol):
     """Shared by all connections."""
 
-    @property
-    def model(self) -> ModelInfo:
-        """Which model serves."""
+    model: ModelInfo
+    """Which model is announced."""
+    status: ModelStatus
+    """How it stands with it."""
 
     def open(self, options: SessionOptions) -> Stream:
         """Begin a session.
 
         Raises:
-            OverloadedError: All slots are taken.
+            OverloadedError: All slots are taken (`busy`), or no fit model serves yet (`loading`).
         """

@@ -20,6 +20,7 @@ from ears_edge.wire import wyoming
 
 if TYPE_CHECKING:
     from ears_edge.models.folder import ModelInfo
+    from ears_edge.models.status import ModelStatus
 
 _Processed: TypeAlias = tuple[str, MutableMapping[str, object]]
 
@@ -58,7 +59,7 @@ class WyomingServer:
         self._connections: dict[asyncio.Task[None], Connection] = {}
         self._refusals: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
-        self._info: tuple[ModelInfo, bytes] | None = None
+        self._info: tuple[tuple[ModelInfo, ModelStatus], bytes] | None = None
         self._done = asyncio.Event()
         self._closing = False
 
@@ -180,9 +181,9 @@ class WyomingServer:
             await channel.close(linger=True)
 
     def _encoded_info(self) -> bytes:
-        model = self._engine.model
-        if self._info is None or self._info[0] is not model:
-            self._info = (model, wyoming.info(model))
+        now = self._engine.model, self._engine.status
+        if self._info is None or self._info[0] != now:
+            self._info = now, wyoming.info(*now)
         return self._info[1]
 
 

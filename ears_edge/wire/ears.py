@@ -15,6 +15,7 @@ import numpy as np
 from ears_edge.audio.pcm import PcmFormat
 from ears_edge.errors import PeerProtocolError
 from ears_edge.events import Event, FinalText, FinalWords, Language, Pause, Segment, Word, join
+from ears_edge.models.status import ModelStatus
 from ears_edge.typed import Bounds, ShapeError, parse_json_object, to_json, to_typed
 from ears_edge.units import seconds
 
@@ -225,8 +226,12 @@ def language_changed(lang: str) -> str:
     return to_json({"type": "languagechanged", "lang": lang})
 
 
-def status(*, paused: bool, vad: bool, timestamps: bool, lang: str | None) -> str:
-    """`vad_timeout` is always null: no such timeout is in force."""
+def status(*, paused: bool, vad: bool, timestamps: bool, lang: str | None, model: ModelStatus) -> str:
+    """`vad_timeout` is always null: no such timeout is in force. `model` and `loading` are ours.
+
+    `loading` is null when the wanted model serves; else it tells how far it is, or why it does not.
+    """
+    settled = model.phase in {"ready", "unloaded"} and model.well
     return to_json(
         {
             "type": "status",
@@ -236,6 +241,8 @@ def status(*, paused: bool, vad: bool, timestamps: bool, lang: str | None) -> st
             "vad_timeout": None,
             "lang": lang,
             "engine": ENGINE_NAME,
+            "model": model.serving or model.wanted,
+            "loading": None if settled else {"phase": model.phase, "done": model.done, "text": model.line()},
         }
     )
 

@@ -16,11 +16,15 @@ from ears_edge import __version__
 from ears_edge.audio.pcm import PcmFormat
 from ears_edge.errors import AudioFormatError, PeerProtocolError
 from ears_edge.models.folder import ModelInfo
-from ears_edge.typed import Bounds, ShapeError, to_typed
+from ears_edge.models.status import ModelStatus
+from ears_edge.typed import Bounds, ShapeError, parse_json_object, to_json, to_typed
 from ears_edge.wire.wyoming_frames import Frame, encode
 
 PROGRAM: Final = "ears-edge"
 """Name of the one program that `info` announces."""
+
+STATUS: Final = "model_status"
+"""Member of `info` that is ours; clients ignore those that they do not know."""
 
 MAX_CONTEXT_DEPTH: Final = 32
 """A request's context is sent back with its answer, so it must nest no deeper than any encoder can write."""
@@ -144,8 +148,13 @@ def decode(frame: Frame) -> Request | None:
     return request
 
 
-def info(model: ModelInfo) -> bytes:
-    """`info`: one program with one model. What it names never depends on what is going on."""
+def info(model: ModelInfo, status: ModelStatus) -> bytes:
+    """`info`: one program with one model, the wanted one, with its languages also while it is on its way.
+
+    Home Assistant takes the languages of installed models, once; so it says `installed` from the start. How
+    it really stands is told by the description, and by a member of our own, `model_status`.
+    """
+    on_its_way = "" if status.phase == "ready" and status.well else status.line()
     program = AsrProgram(
         name=PROGRAM,
         attribution=Attribution(name="ears_edge contributors", url=""),
@@ -157,7 +166,7 @@ def info(model: ModelInfo) -> bytes:
                 name=model.name,
                 attribution=Attribution(name=model.attribution.name, url=model.attribution.url),
                 installed=True,
-                description=model.description,
+                description="; ".join(filter(None, (model.description, on_its_way))),
                 version=model.version,
                 languages=list(model.languages),
             )
@@ -165,7 +174,8 @@ def info(model: ModelInfo) -> bytes:
         supports_transcript_streaming=True,
         requires_external_vad=True,
     )
-    return _bytes(Info(asr=[program]))
+    event = Info(asr=[program]).event()
+    return encode(Frame(event.type, {**event.data, STATUS: parse_json_object(to_json(status))}))
 
 
 def transcript_start(language: str | None, context: Context | None) -> bytes:

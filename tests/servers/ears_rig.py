@@ -17,6 +17,7 @@ from ears_edge.engine.session import SessionOptions
 from ears_edge.errors import EarsEdgeError, OverloadedError
 from ears_edge.events import Event, FinalText, FinalWords, Language, Pause, Segment, Word
 from ears_edge.models.folder import ModelInfo
+from ears_edge.models.status import ModelStatus
 from ears_edge.servers.ears import EarsServer
 from ears_edge.units import Samples
 
@@ -117,6 +118,7 @@ class FakeEngine:
         self.sessions = 0
         self.streams: list[FakeStream] = []
         self.model = ModelInfo(name="fake", languages=languages)
+        self.status = ModelStatus(wanted="fake", serving="fake")
         self.failure: EarsEdgeError | None = None
         self.word_tail = ""
         self.gate = asyncio.Event()

@@ -18,7 +18,7 @@ from ears_edge.audio.files import open_audio
 from ears_edge.config import Config, EarsConfig, WyomingConfig
 from ears_edge.daemon import build
 from ears_edge.errors import ConfigError, UnavailableError
-from ears_edge.lifecycle import GRACE_S, House, Stop, keep, serve, signals
+from ears_edge.lifecycle import GRACE_S, Hangup, House, Stop, keep, serve, signals
 from ears_edge.servers.wyoming import WyomingServer
 from ears_edge.systemd import Notifier
 from tests.child import PATIENCE_S, Child
@@ -199,7 +199,9 @@ async def test_an_engine_whose_decode_hangs_is_not_alive(monkeypatch: pytest.Mon
     recognizer = FakeRecognizer()
     recognizer.gate.clear()
     config = Config(wyoming=WyomingConfig(uri="tcp://127.0.0.1:0"), ears=EarsConfig(enabled=False))
-    async with build(config, recognizer) as built:
+    async with build(config, {}, load=lambda _: recognizer) as built:
+        assert built.settled is not None
+        await built.settled()
         [server] = built.servers
         assert isinstance(server, WyomingServer)
         async with server, await Client.to(server.addresses[0]) as client:
@@ -263,16 +265,21 @@ def test_the_second_signal_ends_a_daemon_whose_decode_hangs(tmp_path: Path) -> N
 async def test_when_our_terminal_goes_we_go_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", Screen())
     stop = Stop()
-    with signals(stop):
+    with signals(stop, Hangup()):
         os.kill(os.getpid(), signal.SIGHUP)
         async with asyncio.timeout(PATIENCE_S):
             await stop.asked.wait()
 
 
 async def test_signals_ask_to_stop_and_sighup_does_not(caplog: pytest.LogCaptureFixture) -> None:
-    stop = Stop()
-    with signals(stop):
+    stop, hangup, reloaded = Stop(), Hangup(), asyncio.Event()
+    with signals(stop, hangup):
+        hangup()  # as SIGHUP before all has started
+        hangup.reload = reloaded.set
         os.kill(os.getpid(), signal.SIGHUP)
+        async with asyncio.timeout(PATIENCE_S):
+            await reloaded.wait()
+        assert not stop.asked.is_set()
         os.kill(os.getpid(), signal.SIGTERM)
         async with asyncio.timeout(PATIENCE_S):
             await stop.asked.wait()

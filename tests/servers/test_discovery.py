@@ -112,7 +112,7 @@ async def advertised(
         [Service(kind="wyoming", port=port + 1, bound=bound, text=LONG_TEXT)] if "wyoming" in kinds else []
     )
     advertiser = Advertiser(
-        services,
+        lambda: services,
         ZeroconfConfig(name=name),
         host_name="ears-test-host",
         interfaces=interfaces,
@@ -239,10 +239,11 @@ async def test_a_network_that_refuses_is_told_once_for_each_reason_and_tried_aga
 
 
 async def test_an_advertiser_with_nothing_to_announce_or_never_started_closes() -> None:
-    idle = Advertiser([], ZeroconfConfig(), host_name="x")
+    idle = Advertiser(list, ZeroconfConfig(), host_name="x")
     await idle.start()
     await idle.close()
-    await Advertiser([Service(kind="ears", port=1, bound=LOOPBACK)], ZeroconfConfig()).close()
+    one = [Service(kind="ears", port=1, bound=LOOPBACK)]
+    await Advertiser(lambda: one, ZeroconfConfig()).close()
 
 
 async def test_an_advertiser_can_be_closed_while_it_announces() -> None:

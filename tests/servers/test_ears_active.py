@@ -30,6 +30,8 @@ STATUS = {
     "vad_timeout": None,
     "lang": None,
     "engine": "parakeet",
+    "model": "fake",
+    "loading": None,
 }
 
 

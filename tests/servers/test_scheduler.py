@@ -10,18 +10,18 @@ import pytest
 
 from ears_edge.audio.pcm import PcmFormat
 from ears_edge.config import EngineConfig
+from ears_edge.engine.inference import InferenceQueue
 from ears_edge.engine.recognizer import Decoded, Work
-from ears_edge.engine.scheduler import (
+from ears_edge.engine.scheduler import Engine
+from ears_edge.engine.session import SessionOptions
+from ears_edge.engine.stream import (
     MAX_BLOCK_BYTES,
     MAX_EVENTS,
     MAX_QUEUED_BYTES,
     MAX_QUEUED_ITEMS,
-    Engine,
-    InferenceQueue,
     Stream,
     _Block,
 )
-from ears_edge.engine.session import SessionOptions
 from ears_edge.errors import AudioFormatError, InferenceError, OverloadedError
 from ears_edge.events import Event, FinalText, FinalWords
 from ears_edge.units import F32
@@ -44,6 +44,11 @@ async def settled(reached: Callable[[], bool]) -> None:
     """Let the others run until this holds; the test's own time limit is the only one."""
     while not reached():  # noqa: ASYNC110  # nobody tells of it
         await asyncio.sleep(0)
+
+
+def stuck(stream: Stream) -> bool:
+    """Its session takes no more audio."""
+    return stream._session is not None and not stream._session.wants_audio
 
 
 async def transcribe(engine: Engine, levels: list[int], options: SessionOptions = PLAIN) -> str:
@@ -99,7 +104,7 @@ async def test_the_feeder_waits_while_the_queue_is_full() -> None:
 
         feeder = asyncio.create_task(feed())
         await asyncio.to_thread(recognizer.started.wait)
-        await settled(lambda: stream._queued_s >= config.max_queued_s and not stream._session.wants_audio)
+        await settled(lambda: stream._queued_s >= config.max_queued_s and stuck(stream))
         assert fed < 20  # of a minute, the session took what two windows need, the queue a second
         assert not feeder.done()
         recognizer.gate.set()
@@ -234,11 +239,11 @@ async def test_a_decode_that_fails_after_its_session_went_is_nobodys_traceback(
 async def test_a_decode_that_never_began_is_nobodys_traceback(caplog: pytest.LogCaptureFixture) -> None:
     recognizer = FakeRecognizer()
     recognizer.gate.clear()
-    queue = InferenceQueue(recognizer)
+    queue = InferenceQueue()
     queue._pool.submit(recognizer.gate.wait)  # the thread is busy: what follows can be cancelled
     runner = asyncio.create_task(queue.run())
     work = Work(urgency="final", columns=np.zeros((8, 8), np.float32), begin=0, start=0, stop=1, state=None)
-    decode = asyncio.create_task(queue.decode(work))
+    decode = asyncio.create_task(queue.decode(recognizer, work))
     await settled(lambda: queue.decoding_s > 0)
     runner.cancel()
     closing = asyncio.create_task(queue.close())
@@ -351,12 +356,12 @@ def work(urgency: str) -> Work:
 async def test_finals_come_before_windows_and_live_words() -> None:
     recognizer = OrderedRecognizer()
     recognizer.gate.clear()
-    queue = InferenceQueue(recognizer)
+    queue = InferenceQueue()
     runner = asyncio.create_task(queue.run())
-    first = asyncio.create_task(queue.decode(work("window")))
+    first = asyncio.create_task(queue.decode(recognizer, work("window")))
     await asyncio.to_thread(recognizer.started.wait)
     wanted = ["live", "window", "final", "live", "final"]
-    jobs = [asyncio.create_task(queue.decode(work(urgency))) for urgency in wanted]
+    jobs = [asyncio.create_task(queue.decode(recognizer, work(urgency))) for urgency in wanted]
     await asyncio.sleep(0)
     recognizer.gate.set()
     await asyncio.gather(first, *jobs)
@@ -368,11 +373,11 @@ async def test_finals_come_before_windows_and_live_words() -> None:
 async def test_work_of_a_session_that_has_gone_is_dropped() -> None:
     recognizer = OrderedRecognizer()
     recognizer.gate.clear()
-    queue = InferenceQueue(recognizer)
+    queue = InferenceQueue()
     runner = asyncio.create_task(queue.run())
-    first = asyncio.create_task(queue.decode(work("window")))
+    first = asyncio.create_task(queue.decode(recognizer, work("window")))
     await asyncio.to_thread(recognizer.started.wait)
-    gone = asyncio.create_task(queue.decode(work("final")))
+    gone = asyncio.create_task(queue.decode(recognizer, work("final")))
     await asyncio.sleep(0)
     gone.cancel()
     await asyncio.wait([gone])
@@ -414,13 +419,13 @@ async def test_live_words_rest_as_long_as_they_took() -> None:
         return OrderedRecognizer.decode(recognizer, work)
 
     recognizer.decode = decode  # type: ignore[method-assign]  # slow, by the clock that it turns
-    queue = InferenceQueue(recognizer, lambda: now)
+    queue = InferenceQueue(lambda: now)
     runner = asyncio.create_task(queue.run())
-    await queue.decode(work("live"))
-    waiting = asyncio.create_task(queue.decode(work("live")))
-    await queue.decode(work("final"))
+    await queue.decode(recognizer, work("live"))
+    waiting = asyncio.create_task(queue.decode(recognizer, work("live")))
+    await queue.decode(recognizer, work("final"))
     assert recognizer.order == ["live", "final"]  # two of three seconds are left
-    await queue.decode(work("window"))
+    await queue.decode(recognizer, work("window"))
     await waiting
     assert recognizer.order == ["live", "final", "window", "live"]
     runner.cancel()

@@ -17,6 +17,7 @@ from ears_edge.engine.session import SessionOptions
 from ears_edge.errors import EarsEdgeError, OverloadedError
 from ears_edge.events import Event, FinalText, FinalWords, Language, Pause, Segment, Word
 from ears_edge.models.folder import Attribution, ModelInfo
+from ears_edge.models.status import ModelStatus
 from ears_edge.units import Samples
 
 MODEL = ModelInfo(
@@ -111,6 +112,7 @@ class FakeEngine:
 
     def __init__(self, *, max_sessions: int = 8, model: ModelInfo = MODEL) -> None:
         self.model = model
+        self.status = ModelStatus(wanted=model.name, serving=model.name)
         self.max_sessions = max_sessions
         self.streams: list[FakeStream] = []
         self.open_streams: list[FakeStream] = []

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from ears_edge.bench import command as bench_command
 from ears_edge.cli import main
 from ears_edge.config import Config
 from ears_edge.errors import InferenceError, ModelNotFoundError, UnavailableError
+from ears_edge.settings import Settings
 
 Captured = pytest.CaptureFixture[str]
 
@@ -145,8 +146,9 @@ def test_flags_reach_the_daemon_as_settings(monkeypatch: pytest.MonkeyPatch) -> 
 
     served: list[Config] = []
 
-    def run(config: Config) -> int:
+    def run(config: Config, *, reread: Callable[[], Settings]) -> int:
         served.append(config)
+        assert reread().config == config  # flags included: SIGHUP must not lose them
         return 0
 
     monkeypatch.setattr(daemon, "run", run)

@@ -11,6 +11,10 @@ import pytest
 from ears_edge import health
 from ears_edge.config import Config, EarsConfig, WyomingConfig
 from ears_edge.errors import ConfigError, UnavailableError
+from ears_edge.models.folder import ModelInfo
+from ears_edge.models.status import ModelStatus
+from ears_edge.typed import to_json
+from ears_edge.wire.wyoming import info
 
 PATIENCE_S = 30.0
 
@@ -56,7 +60,7 @@ def ears(port: int) -> Config:
 def test_a_wyoming_server_that_describes_itself_is_well(tcp: socket.socket, host: str) -> None:
     port = tcp.getsockname()[1]
     with answering(tcp, b'{"type": "info", "data_length": 100}\n') as heard:
-        assert "is well" in health.check(wyoming(port, host), PATIENCE_S)
+        assert health.check(wyoming(port, host), PATIENCE_S).well
     assert heard == [b'{"type":"describe"}\n']
 
 
@@ -65,12 +69,28 @@ def test_a_wyoming_server_on_a_unix_socket_is_asked(tmp_path: Path) -> None:
         sock.bind(str(tmp_path / "s"))
         with answering(sock, b'{"type":"info"}\n'):
             config = Config(wyoming=WyomingConfig(uri=f"unix://{tmp_path}/s"))
-            assert "is well" in health.check(config, PATIENCE_S)
+            assert "is well" in health.check(config, PATIENCE_S).text
 
 
 def test_without_wyoming_the_ears_server_is_asked(tcp: socket.socket) -> None:
     with answering(tcp, b"HTTP/1.1 426 Upgrade Required\r\n\r\n"):
-        assert "is well" in health.check(ears(tcp.getsockname()[1]), PATIENCE_S)
+        assert "is well" in health.check(ears(tcp.getsockname()[1]), PATIENCE_S).text
+
+
+BAD = ModelStatus(wanted="a", serving="b", phase="failed", fault="it is bad", code="model-self-test")
+ON_ITS_WAY = ModelStatus(wanted="a", serving="b", phase="fetching", done=0.5)
+
+
+@pytest.mark.parametrize("status", [BAD, ON_ITS_WAY])
+def test_how_it_stands_with_the_model_counts(tcp: socket.socket, status: ModelStatus) -> None:
+    port = tcp.getsockname()[1]
+    with answering(tcp, info(ModelInfo(name="a"), status)):
+        found = health.check(wyoming(port), PATIENCE_S)
+    assert (found.well, found.model) == (status is ON_ITS_WAY, status)
+    assert status.line() in found.text
+    page = b"HTTP/1.1 503 Service Unavailable\r\n\r\n" + to_json({"model": status}).encode()
+    with answering(tcp, page):
+        assert health.check(ears(port), PATIENCE_S).model == status
 
 
 @pytest.mark.parametrize("answer", [b"", b"hello\n", b'{"type":"error"}\n', b"[]\n", b"\xff" * 100_000])
@@ -100,4 +120,4 @@ def test_a_server_over_stdio_cannot_be_asked(tcp: socket.socket) -> None:
         health.check(Config(wyoming=stdio, ears=EarsConfig(enabled=False)), PATIENCE_S)
     port = tcp.getsockname()[1]
     with answering(tcp, b"HTTP/1.1 426 Upgrade Required\r\n\r\n"):
-        assert "eaRS" in health.check(Config(wyoming=stdio, ears=EarsConfig(port=port)), PATIENCE_S)
+        assert "eaRS" in health.check(Config(wyoming=stdio, ears=EarsConfig(port=port)), PATIENCE_S).text

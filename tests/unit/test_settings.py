@@ -226,7 +226,16 @@ def test_a_secret_is_never_part_of_a_message_or_of_what_is_shown(tmp_path: Path)
     found = settings.inspect(None, {"EARS_EDGE_EARS__LISTENER_TOKENS": "hunter2,hunter3"})
     assert found.config.ears.listener_tokens == ("hunter2", "hunter3")
     assert found.shown()["ears"]["listener_tokens"] == "<2 hidden>"
-    assert set(found.shown()) == {"model", "models", "engine", "wyoming", "ears", "zeroconf", "log"}
+    assert set(found.shown()) == {
+        "model",
+        "models",
+        "engine",
+        "wyoming",
+        "ears",
+        "zeroconf",
+        "control",
+        "log",
+    }
 
 
 def test_the_token_of_the_hub_is_shown_nowhere(tmp_path: Path) -> None:

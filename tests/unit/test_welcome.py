@@ -4,17 +4,27 @@ import pytest
 
 from ears_edge.addresses import Interface
 from ears_edge.models.folder import ModelInfo
+from ears_edge.models.status import ModelStatus
 from ears_edge.welcome import Listening, lines
 
 LAN = [Interface("lo", ("127.0.0.1", "::1")), Interface("eth0", ("192.168.1.5", "fd00::5"))]
 ANY4, ANY6 = "0.0.0.0", "::"  # noqa: S104  # not bound
 MODEL = ModelInfo(name="tiny", languages=("en", "de"))
+READY = ModelStatus(wanted="tiny", serving="tiny")
 WYOMING = Listening(name="Wyoming", scheme="tcp", bound=(ANY4,), port=10300)
 EARS = Listening(name="eaRS", scheme="ws", bound=(ANY4, ANY6), port=8765)
 
 
-def said(servers: list[Listening], *, wanted: str = "embedded", instance: str | None = "x on y") -> str:
-    text = lines("1.2", model=MODEL, wanted=wanted, servers=servers, interfaces=LAN, instance=instance)
+def said(
+    servers: list[Listening],
+    *,
+    wanted: str = "embedded",
+    instance: str | None = "x on y",
+    status: ModelStatus = READY,
+) -> str:
+    text = lines(
+        "1.2", model=MODEL, status=status, wanted=wanted, servers=servers, interfaces=LAN, instance=instance
+    )
     return "\n".join(f"{label}: {line}" for label, line in text)
 
 
@@ -32,6 +42,13 @@ def test_addresses_of_the_lan_are_named_and_the_next_command_uses_this_machines(
 def test_the_embedded_model_is_not_taken_for_a_large_one() -> None:
     assert "small model" in said([EARS])
     assert "small model" not in said([EARS], wanted="/a/folder")
+
+
+def test_a_model_that_is_still_on_its_way_is_told_with_who_serves_until_then() -> None:
+    fetching = ModelStatus(wanted="tiny", serving="mini", phase="fetching", done=0.25)
+    text = said([EARS], wanted="tiny", status=fetching)
+    assert "model: tiny (languages: en, de)\n: tiny is being fetched (25%); mini serves until then" in text
+    assert "being" not in said([EARS])
 
 
 def test_a_transport_without_a_port_is_named_and_not_tried() -> None:

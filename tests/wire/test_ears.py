@@ -5,6 +5,7 @@ import pytest
 
 from ears_edge.errors import PeerProtocolError
 from ears_edge.events import Event, FinalText, FinalWords, Language, Pause, Segment, Word
+from ears_edge.models.status import ModelStatus
 from ears_edge.units import Samples
 from ears_edge.wire import ears
 
@@ -199,7 +200,13 @@ def test_pauses_can_be_left_out() -> None:
         (ears.engine_changed(), {"type": "enginechanged", "engine": "parakeet"}),
         (ears.language_changed("en"), {"type": "languagechanged", "lang": "en"}),
         (
-            ears.status(paused=True, vad=True, timestamps=False, lang=None),
+            ears.status(
+                paused=True,
+                vad=True,
+                timestamps=False,
+                lang=None,
+                model=ModelStatus(wanted="big", serving="small", phase="fetching", done=0.5),
+            ),
             {
                 "type": "status",
                 "paused": True,
@@ -208,6 +215,12 @@ def test_pauses_can_be_left_out() -> None:
                 "vad_timeout": None,
                 "lang": None,
                 "engine": "parakeet",
+                "model": "small",
+                "loading": {
+                    "phase": "fetching",
+                    "done": 0.5,
+                    "text": "big is being fetched (50%); small serves until then",
+                },
             },
         ),
         (ears.authenticated(), {"type": "authenticated", "success": True}),

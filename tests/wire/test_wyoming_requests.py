@@ -21,6 +21,7 @@ import ears_edge
 from ears_edge.audio.pcm import PcmFormat
 from ears_edge.errors import AudioFormatError, PeerProtocolError
 from ears_edge.models.folder import Attribution, ModelInfo
+from ears_edge.models.status import ModelStatus
 from ears_edge.wire import wyoming
 from ears_edge.wire.wyoming_frames import Frame
 
@@ -166,7 +167,9 @@ def test_info_tells_of_one_program_with_one_model() -> None:
         languages=("en", "de"),
         attribution=Attribution(name="who", url="https://example.org"),
     )
-    info = Info.from_event(read(wyoming.info(model)))
+    event = read(wyoming.info(model, ModelStatus(wanted="m", serving="m")))
+    info = Info.from_event(event)
+    assert (event.data or {})["model_status"]["serving"] == "m"
     [program] = info.asr
     assert not any((info.tts, info.handle, info.intent, info.wake, info.mic, info.snd, info.satellite))
     assert (program.name, program.version, program.installed) == ("ears-edge", ears_edge.__version__, True)
@@ -177,6 +180,16 @@ def test_info_tells_of_one_program_with_one_model() -> None:
     assert announced.languages == ["en", "de"]
     assert announced.installed
     assert (announced.attribution.name, announced.attribution.url) == ("who", "https://example.org")
+
+
+def test_info_of_a_model_on_its_way_has_its_languages_and_says_how_far_it_is() -> None:
+    model = ModelInfo(name="m", description="d", languages=("en", "de"))
+    status = ModelStatus(wanted="m", serving="s", phase="loading")
+    event = read(wyoming.info(model, status))
+    [announced] = Info.from_event(event).asr[0].models
+    assert (announced.installed, announced.languages) == (True, ["en", "de"])
+    assert announced.description == "d; m is being loaded; s serves until then"
+    assert (event.data or {})["model_status"]["phase"] == "loading"
 
 
 def test_answers_are_those_of_the_wyoming_package() -> None:
