@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import fields, replace
 
 from ears_edge.config import Config
@@ -38,9 +38,9 @@ class Wishes:
         """How it stands with the model."""
         return self._supply.status
 
-    async def change(self) -> None:
-        """Wait until the status changes."""
-        await self._supply.change()
+    def change(self) -> Awaitable[object]:
+        """What ends when the status changes from what it is at this call."""
+        return self._supply.change()
 
     async def use(self, name: str) -> Callable[[], bool]:
         """Want another model, until the daemon ends or somebody wants another one.

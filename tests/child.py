@@ -5,7 +5,9 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 PATIENCE_S = 60.0
@@ -16,14 +18,18 @@ class Child:
     """The real daemon, on free ports of loopback unless the flags say otherwise."""
 
     def __init__(
-        self, tmp_path: Path, *flags: str, program: tuple[str, ...] = ("ears_edge", "serve")
+        self,
+        tmp_path: Path,
+        *flags: str,
+        program: tuple[str, ...] = ("ears_edge", "serve"),
+        env: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.state = tmp_path / "state"
         self.notifications = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         address = tmp_path / f"notify-{len(list(tmp_path.iterdir()))}"
         self.notifications.bind(str(address))
         self.notifications.settimeout(PATIENCE_S)
-        env = {
+        self.env = {
             "PATH": os.environ.get("PATH", ""),
             "HOME": str(tmp_path),
             "XDG_STATE_HOME": str(self.state),
@@ -33,6 +39,7 @@ class Child:
             "EARS_EDGE_WYOMING__URI": "tcp://127.0.0.1:0",
             "EARS_EDGE_MODEL__THREADS": "1",
             "EARS_EDGE_ZEROCONF__ENABLED": "false",
+            **env,
         }
         self.process = subprocess.Popen(  # noqa: S603  # our own daemon
             [sys.executable, "-m", *program, *flags],
@@ -41,7 +48,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=env,
+            env=self.env,
         )
 
     def __enter__(self) -> Self:
@@ -59,6 +66,23 @@ class Child:
         while (got := self.notifications.recv(4096).decode()) != line:
             before.append(got)
         return before
+
+    def until_told(self, text: str) -> str:
+        """Wait for a line with this text."""
+        while text not in (got := self.notifications.recv(4096).decode()):
+            pass
+        return got
+
+    def command(self, *argv: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command of ours as the daemon's user does."""
+        return subprocess.run(  # noqa: S603  # our own command
+            [sys.executable, "-m", "ears_edge", *argv],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=self.env,
+            timeout=PATIENCE_S,
+        )
 
     def ended(self, said: str = "") -> tuple[int, str, str]:
         """Say this on its standard input and end that: exit status, standard output, standard error."""

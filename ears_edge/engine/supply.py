@@ -102,9 +102,9 @@ class ModelSupply:
         """Wait until a model serves for the first time, or it is clear that this takes long or fails."""
         await self._settled.wait()
 
-    async def change(self) -> None:
-        """Wait until the status changes."""
-        await self._changed.wait()
+    def change(self) -> Awaitable[object]:
+        """What ends when the status changes from what it is at this call."""
+        return self._changed.wait()
 
     def want(self, config: Config) -> None:
         """Fulfil this wish, and forget the one before. The same wish is fulfilled anew."""

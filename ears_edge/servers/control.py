@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -30,8 +30,8 @@ class Wishes(Protocol):
     def status(self) -> ModelStatus:
         """How it stands."""
 
-    async def change(self) -> None:
-        """Wait until that changes."""
+    def change(self) -> Awaitable[object]:
+        """What ends when that changes from what it is at this call."""
 
     async def use(self, name: str, /) -> Callable[[], bool]:
         """Want a model; gives what tells whether the wish is still the newest.
@@ -119,8 +119,10 @@ class ControlServer:
     async def _use(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         newest = await self._wishes.use(name)
         gone = asyncio.create_task(reader.read())  # until the end: nothing more is expected
+        change: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         try:
             while not gone.done():
+                change = asyncio.ensure_future(self._wishes.change())  # before we look: none is missed
                 status = self._wishes.status
                 if not newest():
                     raise PeerProtocolError(f"another model than {name} is wanted now", code="superseded")
@@ -128,11 +130,11 @@ class ControlServer:
                 await writer.drain()
                 if status.phase in ENDS:
                     return
-                change = asyncio.create_task(self._wishes.change())
                 await asyncio.wait({gone, change}, return_when=asyncio.FIRST_COMPLETED)
                 change.cancel()
         finally:
-            gone.cancel()
+            for task in (gone, change):
+                task.cancel()
 
 
 def _send_status(writer: asyncio.StreamWriter, status: ModelStatus) -> None:
