@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ears_edge import errors, settings
+from ears_edge.engine.scheduler import LOADING
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "ears_edge"
@@ -79,7 +80,7 @@ def test_every_error_code_of_the_wyoming_server_is_told() -> None:
     assert {"truncated", "shutting-down", "internal", "bad-header"} <= codes
     engine = {errors.AudioFormatError, errors.OverloadedError, errors.InferenceError}
     codes |= {"unsupported-language"} & codes_of(PACKAGE / "models" / "folder.py")
-    assert told("WYOMING.md") == codes | {error.default_code for error in engine}
+    assert told("WYOMING.md") == codes | {error.default_code for error in engine} | {LOADING}
 
 
 def test_every_error_code_of_the_ears_server_is_told() -> None:
@@ -88,7 +89,7 @@ def test_every_error_code_of_the_ears_server_is_told() -> None:
     assert {"wrong-role", "unknown-type", "engine-not-available", "listener-mode-off"} <= codes
     engine = {errors.PeerProtocolError, errors.OverloadedError, errors.InferenceError, errors.EarsEdgeError}
     codes |= {"unsupported-language"} & codes_of(PACKAGE / "models" / "folder.py")
-    assert told("WEBSOCKET.md") == codes | {error.default_code for error in engine}
+    assert told("WEBSOCKET.md") == codes | {error.default_code for error in engine} | {LOADING}
 
 
 def test_the_map_of_modules_is_complete() -> None:
