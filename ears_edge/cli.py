@@ -329,13 +329,20 @@ def models_info(name: str, as_json: bool, file: Path | None, sets: tuple[str, ..
 @models.command("pull", short_help="Fetch a model, go on with a fetch, or mend what was fetched.")
 @click.argument("name")
 @click.option("--update", is_flag=True, help="Take the newest, not what the first pull took.")
+@click.option("--no-test", is_flag=True, help="Do not let it hear the test clip: for too little memory.")
 @_with_settings
-def models_pull(name: str, update: bool, file: Path | None, sets: tuple[str, ...]) -> int:  # noqa: FBT001  # click's
+def models_pull(
+    name: str,
+    update: bool,  # noqa: FBT001  # click's
+    no_test: bool,  # noqa: FBT001  # as above
+    file: Path | None,
+    sets: tuple[str, ...],
+) -> int:
     """Fetch NAME: a model of the list, or owner/repo[@revision] of the hub. What is here is checked."""
     config = _valid(_read(file, sets))
     from ears_edge import model_commands  # noqa: PLC0415  # as above
 
-    return model_commands.pull(name, config, update=update)
+    return model_commands.pull(name, config, update=update, test=not no_test)
 
 
 @models.command("use", short_help="Have the running daemon serve another model.")

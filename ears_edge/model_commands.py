@@ -4,6 +4,7 @@ import difflib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
@@ -107,8 +108,12 @@ def verify(name: str, config: Config, *, as_json: bool) -> int:
     return BAD if faults else OK
 
 
-def pull(name: str, config: Config, *, update: bool) -> int:
-    """Have a model on this machine, whole."""
+def pull(name: str, config: Config, *, update: bool, test: bool) -> int:
+    """Have a model on this machine, whole; what was fetched is asked for the text of a known clip.
+
+    Raises:
+        ModelError: It can't be had; or it gives a wrong answer (`model-self-test`).
+    """
     target = _target(name)
     out = console(stderr=False)
     if isinstance(target, Local):
@@ -136,6 +141,8 @@ def pull(name: str, config: Config, *, update: bool) -> int:
         "kept": f"{target.name}: here already, all files are as pulled (commit {commit})",
     }
     out.say(plain(what[done.outcome]))
+    if test and done.outcome != "kept":
+        out.say(plain(f"{target.name}: {_self_test(target, config)}"))
     if not _is_wanted(config, target):
         out.say(
             plain(f'To use it: name = "{target.name}" in [model] of the settings, or --model {target.name}')
@@ -155,8 +162,20 @@ def remove(name: str, config: Config) -> int:
     out = console(stderr=False)
     out.say(plain(f"{target.name}: removed, {_mb(freed)} freed"))
     if _is_wanted(config, target):
-        out.say(plain(f'model.name is still "{config.model.name}": the daemon will not start without it.'))
+        out.say(plain(f'model.name is still "{config.model.name}": the daemon fetches it at its next start.'))
     return OK
+
+
+def _self_test(target: Reference, config: Config) -> str:
+    from ears_edge.engine.loading import load  # noqa: PLC0415  # heavy
+    from ears_edge.engine.self_test import SELF_TEST, test_recognizer  # noqa: PLC0415  # as above
+
+    verdict = test_recognizer(load(replace(config, model=replace(config.model, name=target.name))))
+    if verdict.outcome == "failed":
+        raise ModelError(f"{target.name}: it can't be trusted: {verdict.fault}", code=SELF_TEST)
+    if verdict.outcome == "passed":
+        return "it hears what the test clip says"
+    return "it runs; the test clip is English, so what it hears was not judged"
 
 
 class _Told:

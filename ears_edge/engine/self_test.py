@@ -15,6 +15,8 @@ from ears_edge.models.status import SelfTest
 from ears_edge.units import F32, HOP
 from ears_edge.wer import compare
 
+SELF_TEST: Final = "model-self-test"
+"""Code of the fault of a model that gives a wrong answer."""
 GOLDEN: Final = "golden.flac"
 GOLDEN_TEXT: Final = "Set a timer for five minutes."
 GOLDEN_LANGUAGE: Final = "en"

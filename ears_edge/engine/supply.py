@@ -19,7 +19,7 @@ from ears_edge.engine import loading, preparation
 from ears_edge.engine.preparing import Order, Report
 from ears_edge.engine.recognizer import Recognizer
 from ears_edge.engine.scheduler import Engine
-from ears_edge.engine.self_test import Verdict, test_recognizer
+from ears_edge.engine.self_test import SELF_TEST, Verdict, test_recognizer
 from ears_edge.errors import EarsEdgeError, ModelError, UnavailableError
 from ears_edge.models.folder import EMBEDDED
 from ears_edge.models.status import ModelStatus, Phase, SelfTest
@@ -29,8 +29,6 @@ LAST_RETRY_S: Final = 900.0
 """Between two tries to bring a model; doubled from the first to the last."""
 LOG_STEP: Final = 0.1
 """Progress is logged when this much more is done."""
-SELF_TEST: Final = "model-self-test"
-"""Code of the fault of a model that gives a wrong answer."""
 DEFECT: Final = "internal"
 
 logger = logging.getLogger(__name__)

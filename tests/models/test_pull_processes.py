@@ -105,7 +105,7 @@ def test_a_pull_that_is_killed_leaves_nothing_that_looks_finished_and_is_resumed
 
 def test_of_two_pulls_at_once_one_is_told_so_and_the_other_succeeds(rig: Rig) -> None:
     rig.hub.hold_after = 4 * CHUNK
-    process = start(rig, "models", "pull", NAME)
+    process = start(rig, "models", "pull", "--no-test", NAME)
     try:
         assert rig.hub.held.wait(PATIENCE_S)
         with pytest.raises(UnavailableError, match=f"process {process.pid} is at it") as caught:
@@ -151,7 +151,14 @@ def test_from_pull_to_words_by_its_name(rig: Rig) -> None:
 
     pulled = run(rig, "models", "pull", NAME)
     assert (pulled.returncode, pulled.stderr) == (0, "")
-    for told in ("NVIDIA", "CC-BY-4.0", "istupakov", "fetched (commit ", f'name = "{NAME}"'):
+    for told in (
+        "NVIDIA",
+        "CC-BY-4.0",
+        "istupakov",
+        "fetched (commit ",
+        "hears what the test clip says",
+        f'name = "{NAME}"',
+    ):
         assert told in pulled.stdout
 
     by_name = run(rig, "transcribe", str(CLIP), EARS_EDGE_MODEL__NAME=NAME)
@@ -187,9 +194,22 @@ def test_from_pull_to_words_by_its_name(rig: Rig) -> None:
 
     removed = run(rig, "models", "remove", NAME, EARS_EDGE_MODEL__NAME=NAME)
     assert removed.returncode == 0
-    assert "the daemon will not start without it" in removed.stdout
+    assert "the daemon fetches it at its next start" in removed.stdout
     assert run(rig, "models", "remove", NAME).returncode == 69
     assert [path.name for path in rig.folder.iterdir() if not path.name.startswith(".")] == []
+
+
+def test_a_model_that_hears_nonsense_is_told_as_such_once_it_is_here(rig: Rig) -> None:
+    files = real_files()
+    pieces = files["vocab.txt"].decode().splitlines()
+    shuffled = [piece.rpartition(" ")[0] for piece in pieces]
+    shuffled[1:-1] = shuffled[-2:0:-1]
+    files["vocab.txt"] = "".join(f"{piece} {number}\n" for number, piece in enumerate(shuffled)).encode()
+    rig.hub.repo(REPO, files)
+    pulled = run(rig, "models", "pull", NAME)
+    assert pulled.returncode == 69
+    assert "fetched (commit " in pulled.stdout
+    assert "it can't be trusted: it heard '" in pulled.stderr
 
 
 def test_the_hub_clients_own_variables_count(rig: Rig, tmp_path: Path) -> None:
@@ -208,7 +228,7 @@ def test_the_hub_clients_own_variables_count(rig: Rig, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / "token").write_text(rig.hub.token, encoding="utf-8")
-    pulled = run(rig, "models", "pull", NAME, **given, HF_HOME=str(home))
+    pulled = run(rig, "models", "pull", "--no-test", NAME, **given, HF_HOME=str(home))
     assert (pulled.returncode, pulled.stderr) == (0, "")
     assert manifest.read(rig.folder / NAME).endpoint == rig.hub.url()
     asked = {one.path.partition(REPO)[0] for one in rig.hub.asked if one.origin == "hub"}
