@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import fields, replace
 
 from ears_edge.config import Config
+from ears_edge.control import ENDS
 from ears_edge.engine import loading
 from ears_edge.engine.supply import ModelSupply
 from ears_edge.errors import ModelError
@@ -45,6 +46,8 @@ class Wishes:
     async def use(self, name: str) -> Callable[[], bool]:
         """Want another model, until the daemon ends or somebody wants another one.
 
+        One that is on its way already comes no sooner for that: nothing is begun anew.
+
         Returns:
             Tells whether this is still the newest wish.
 
@@ -56,8 +59,11 @@ class Wishes:
         languages = before.model.languages if name == before.model.name else ()
         wish = replace(before, model=replace(before.model, name=name, languages=languages))
         await asyncio.to_thread(loading.exists, wish)
-        logger.info("model %s is wanted", name)
-        self._supply.want(wish)
+        if wish == before and self.status.phase not in ENDS:
+            wish = before
+        else:
+            logger.info("model %s is wanted", name)
+            self._supply.want(wish)
         return lambda: self._supply.config is wish
 
     def reload(self) -> None:

@@ -117,6 +117,28 @@ def test_the_appliance_answers_while_its_model_is_fetched_and_nobody_loses_a_wor
     assert "Traceback" not in err
 
 
+def test_a_daemon_ends_at_once_while_its_model_is_fetched_and_the_next_one_goes_on(
+    tmp_path: Path, rig: Rig, env: Mapping[str, str]
+) -> None:
+    rig.hub.hold_after = 2_000_000
+    with Child(tmp_path, "--model", NAME, env=env) as child:
+        child.ready()
+        assert rig.hub.held.wait(PATIENCE_S)
+        child.process.send_signal(signal.SIGTERM)
+        status, _, err = child.ended()
+    assert status == 0, err
+    assert "Traceback" not in err
+    assert not (rig.folder / NAME).exists()
+    rig.hub.hold_after = None
+    rig.hub.let_go.set()
+    with Child(tmp_path, "--model", NAME, env=env) as child:
+        child.ready()
+        pulled = child.command("models", "use", NAME)  # waits for what goes on already
+        assert pulled.returncode == 0, pulled.stderr
+        child.process.send_signal(signal.SIGTERM)
+        assert child.ended()[0] == 0
+
+
 def test_models_are_switched_by_command_and_by_signal_and_a_bad_one_changes_nothing(
     tmp_path: Path, env: Mapping[str, str]
 ) -> None:

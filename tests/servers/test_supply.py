@@ -24,6 +24,7 @@ from ears_edge.errors import ModelCorruptError, ModelError, OverloadedError, Una
 from ears_edge.events import FinalText
 from ears_edge.models.folder import EMBEDDED, ModelInfo
 from ears_edge.models.status import ModelStatus
+from ears_edge.wishes import Wishes
 from tests.fakes import FakeRecognizer, LoudDetector, tone
 
 PLAIN = SessionOptions()
@@ -379,6 +380,22 @@ async def test_the_newest_wish_counts_and_the_one_before_is_given_up() -> None:
         await world.cancelled.wait()
         await it.ready("big")
         assert "far" not in world.loaded
+
+
+async def test_a_model_that_is_on_its_way_is_followed_and_not_begun_anew() -> None:
+    world = World()
+    async with rig(wish("some/where"), world) as it:
+        await eventually(lambda: bool(world.orders))
+        wishes = Wishes(it.supply)
+        newest = await wishes.use("some/where")
+        world.steps.put_nowait(None)
+        await it.ready("some/where")
+        assert len(world.orders) == 1
+        assert newest()
+        await wishes.use("some/where")  # it is there: then this means to load it anew
+        assert not newest()
+        await it.ready("some/where")
+        assert world.loaded.count("some/where") == 2
 
 
 async def test_a_wish_ends_the_wait_for_the_next_try() -> None:
