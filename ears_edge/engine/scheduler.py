@@ -175,7 +175,8 @@ class Engine:
         spoken = [bare_language(one) for one in recognizer.info.languages]
         if language and spoken and bare_language(language) not in spoken:
             raise OverloadedError(
-                f"{self.status.line()}, and does not speak {bare_language(language)!r}; try again later",
+                f"{recognizer.info.name}, which serves until {self.model.name} does, does not speak "
+                f"{bare_language(language)!r}; try again later",
                 code=LOADING,
             )
 
