@@ -143,6 +143,7 @@ class ModelSupply:
                 later = isinstance(exc, UnavailableError)
                 self._fail(str(exc), exc.code)
                 await self._bridge(config)
+                await self._blocking(loading.give_back_memory)
                 if not later:
                     # What it can't be had for needs somebody: until then, say what is true.
                     self._engine.model = self._engine.serving or self._engine.model
@@ -157,7 +158,7 @@ class ModelSupply:
         """All phases of one wish.
 
         Raises:
-            ModelError: The model can't be used.
+            ModelError: The model can't be used, or what it says is not to be trusted.
             UnavailableError: It can't be had now.
         """
         survey = await self._blocking(self._survey, config)
@@ -186,11 +187,11 @@ class ModelSupply:
         if verdict.outcome == "failed":
             if self._engine.serving is None:  # better than nothing, and everybody is told
                 self._take(recognizer)
-            self._fail(verdict.fault, SELF_TEST, verdict.outcome)
-            return
+            raise ModelError(verdict.fault, code=SELF_TEST)
         self._take(recognizer)
         self._bridging = False
         self._fault = self._code = ""
+        self._complaint = ("", "")
         self._tell("ready", self_test=verdict.outcome)
         logger.info("model %s serves; self-test: %s", recognizer.info.name, verdict.outcome)
         await self._blocking(loading.give_back_memory)
@@ -264,12 +265,12 @@ class ModelSupply:
             self._logged = report.phase, report.done or 0.0
             logger.info("%s", self.status.line())
 
-    def _fail(self, fault: str, code: str, tested: SelfTest = "") -> None:
+    def _fail(self, fault: str, code: str) -> None:
         self._fault, self._code = fault.rstrip("."), code
         again, self._complaint = self._complaint == (fault, code), (fault, code)
         if self._engine.serving is None:
             self._engine.refuse(f"the model {self._wanted} can't be used: {fault}")
-        self._tell("failed", self_test=tested)
+        self._tell("failed", self_test="failed" if code == SELF_TEST else "")
         # Each try to reach a hub that can't be reached would else be an error of its own.
         logger.log(logging.INFO if again else logging.ERROR, "%s (%s)", self.status.line(), code)
 

@@ -331,6 +331,7 @@ async def test_a_model_that_gives_a_wrong_answer_does_not_replace_a_good_one(
         status = await it.until(lambda status: status.phase == "failed")
         assert (status.serving, status.self_test, status.code) == (EMBEDDED, "failed", "model-self-test")
         assert not status.well
+        await eventually(lambda: it.engine.model.name == EMBEDDED)
         assert await heard(it.engine, 3) == "w2"
     assert "big can't be used: it heard nothing" in caplog.text
 
