@@ -143,10 +143,11 @@ class ModelSupply:
                 later = isinstance(exc, UnavailableError)
                 self._fail(str(exc), exc.code)
                 await self._bridge(config)
-                await self._blocking(loading.give_back_memory)
                 if not later:
                     # What it can't be had for needs somebody: until then, say what is true.
                     self._engine.model = self._engine.serving or self._engine.model
+                await self._blocking(loading.give_back_memory)
+                if not later:
                     return
                 logger.info("%s: will be tried again in %.0f s", self._wanted, retry_s)
                 await self._sleep(retry_s)
