@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ears_edge.asr.onnx import LONG_COLUMNS, AcousticModel
+from ears_edge.asr.acoustic import LONG_COLUMNS, AcousticModel
 from ears_edge.bench.memory import resident_bytes
 from ears_edge.models.folder import ModelFolder, resolve
 
