@@ -147,7 +147,7 @@ def _load(
     try:
         # Without `enable_fallback` what a provider can't do is an error, not a line on standard output.
         session = ort.InferenceSession(
-            str(path), options, providers=_in_order(placement), enable_fallback=False
+            str(path), options, providers=_in_order(placement, threads), enable_fallback=False
         )
     except ORT_ERRORS as exc:
         reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
@@ -163,12 +163,14 @@ def _load(
     return session
 
 
-def _in_order(placement: Placement) -> list[tuple[str, dict[str, str]]]:
+def _in_order(placement: Placement, threads: int) -> list[tuple[str, dict[str, str]]]:
     """The providers of a session: what the first does not know, the CPU does."""
     provider = placement.provider
     options = dict(provider.options)
     if provider.cache_option and placement.compiled is not None:
         placement.compiled.mkdir(parents=True, exist_ok=True)
         options[provider.cache_option] = str(placement.compiled)
+    if provider.threads_option:
+        options[provider.threads_option] = str(threads)
     rest: list[tuple[str, dict[str, str]]] = [] if provider.name == CPU.name else [(CPU.name, {})]
     return [(provider.name, options), *rest]

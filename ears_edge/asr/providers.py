@@ -21,6 +21,8 @@ class Provider:
     options: Mapping[str, str] = field(default_factory=dict)
     cache_option: str = ""
     """The option that takes a folder for what is compiled; empty if there is none."""
+    threads_option: str = ""
+    """The option that takes the number of threads; empty if it is onnxruntime's own, or there are none."""
     floats: Float = "required"
     """Whether it takes the float encoder rather than the one in INT8."""
     static: bool = False
@@ -58,8 +60,9 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
             device="openvino",
             name="OpenVINOExecutionProvider",
             package="onnxruntime-openvino",
-            options={"device_type": "AUTO:GPU,CPU"},
+            options={"device_type": "AUTO"},
             cache_option="cache_dir",
+            threads_option="num_of_threads",
             floats="preferred",
             static=True,
         ),

@@ -43,8 +43,8 @@ def placement(
     provider = providers[device]
     if provider not in installed(providers):
         raise ModelError(
-            f"model.device = {device!r}: this onnxruntime has no {provider.name}. {whence(provider)}, or set "
-            "model.device to auto or cpu.",
+            f"model.device = {device!r}: this onnxruntime has no {provider.name}. {whence(provider)}. "
+            "Or set model.device to auto or cpu.",
             code="device-missing",
         )
     return _placement(provider, config, env)
