@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import onnxruntime as ort
 
-from ears_edge.asr.onnx import AcousticModel
+from ears_edge.asr.acoustic import AcousticModel
 from ears_edge.audio.converter import Converter
 from ears_edge.bench.clips import load
 from ears_edge.dsp.features import LogMel

@@ -240,6 +240,7 @@ def transcribe(  # noqa: PLR0917  # click calls it by keywords
     "--repeat", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Runs of each file."
 )
 @click.option("--live", is_flag=True, help="At the pace of speech, asking for words on the way.")
+@click.option("--providers", is_flag=True, help="Compare the devices that the encoder can run on here.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--model", metavar="NAME", help="A model that was pulled, `embedded`, or a folder of files.")
 @click.option("--threads", metavar="N", help="CPU threads of one encoder run; 0: one for each core.")
@@ -250,6 +251,7 @@ def bench(  # noqa: PLR0917  # click calls it by keywords
     sessions: int,
     repeat: int,
     live: bool,  # noqa: FBT001  # as above
+    providers: bool,  # noqa: FBT001  # as above
     as_json: bool,  # noqa: FBT001  # as above
     model: str | None,
     threads: str | None,
@@ -259,7 +261,13 @@ def bench(  # noqa: PLR0917  # click calls it by keywords
     """Measure speed, latency, memory and word errors, on each FILE or on a made-up voice."""
     if server is not None and model is not None:
         raise click.UsageError("--model is for an engine in this process; the server has its own")
+    if providers and (files or server is not None or live):
+        raise click.UsageError("--providers times the encoder alone: without files, --server and --live")
     config = _valid(_read(file, sets, model__name=model, model__threads=threads))
+    if providers:
+        from ears_edge.bench import providers as comparing  # noqa: PLC0415  # heavy
+
+        return comparing.run(config, as_json=as_json)
     from ears_edge.bench import command  # noqa: PLC0415  # heavy
 
     return command.run(
@@ -329,11 +337,13 @@ def models_info(name: str, as_json: bool, file: Path | None, sets: tuple[str, ..
 @models.command("pull", short_help="Fetch a model, go on with a fetch, or mend what was fetched.")
 @click.argument("name")
 @click.option("--update", is_flag=True, help="Take the newest, not what the first pull took.")
+@click.option("--float", "floats", is_flag=True, help="Also the float encoder, which some devices want.")
 @click.option("--no-test", is_flag=True, help="Do not let it hear the test clip: for too little memory.")
 @_with_settings
-def models_pull(
+def models_pull(  # noqa: PLR0917  # click calls it by keywords
     name: str,
-    update: bool,  # noqa: FBT001  # click's
+    update: bool,  # noqa: FBT001  # as above
+    floats: bool,  # noqa: FBT001  # as above
     no_test: bool,  # noqa: FBT001  # as above
     file: Path | None,
     sets: tuple[str, ...],
@@ -342,7 +352,7 @@ def models_pull(
     config = _valid(_read(file, sets))
     from ears_edge import model_commands  # noqa: PLC0415  # as above
 
-    return model_commands.pull(name, config, update=update, test=not no_test)
+    return model_commands.pull(name, config, update=update, floats=floats, test=not no_test)
 
 
 @models.command("use", short_help="Have the running daemon serve another model.")

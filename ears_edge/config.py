@@ -20,7 +20,11 @@ class ModelConfig:
     name: str = "embedded"
     """A name of the catalog such as `embedded`, `owner/repo[@revision]`, or a folder of files."""
     threads: Annotated[int, Bounds(ge=0, le=256)] = 0
-    """Threads of one encoder run; 0 means one for each physical core."""
+    """Threads of one encoder run; 0 means one for each physical core that this process may use."""
+    spinning: bool = False
+    """Whether idle threads wait busily for a moment: for a machine that does nothing else."""
+    device: Literal["auto", "cpu", "coreml", "cuda", "openvino"] = "auto"
+    """What the encoder runs on; `auto` is the CPU unless `ears-edge bench --providers` found a better one."""
     languages: tuple[str, ...] = ()
     """Bare language codes to announce; empty means what the model's own folder says."""
     while_loading: Literal["embedded", "wait", "refuse"] = "embedded"

@@ -1,18 +1,20 @@
 """`ears-edge models`: what there is, what is here, fetching it, checking it, taking it away."""
 
 import difflib
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from ears_edge.config import Config
 from ears_edge.errors import ModelCorruptError, ModelError, ModelNotFoundError
-from ears_edge.models import card, catalog
+from ears_edge.models import card, catalog, layout
 from ears_edge.models.catalog import CATALOG, EMBEDDED, Reference
 from ears_edge.models.folder import ModelFolder, resolve
+from ears_edge.models.optimized import Cache, cache_folder
 from ears_edge.models.store import Installed, Store
 from ears_edge.terminal import Terminal, console, plain, progress
 from ears_edge.typed import to_json
@@ -108,7 +110,7 @@ def verify(name: str, config: Config, *, as_json: bool) -> int:
     return BAD if faults else OK
 
 
-def pull(name: str, config: Config, *, update: bool, test: bool) -> int:
+def pull(name: str, config: Config, *, update: bool, test: bool, floats: bool = False) -> int:
     """Have a model on this machine, whole; what was fetched is asked for the text of a known clip.
 
     Raises:
@@ -128,7 +130,7 @@ def pull(name: str, config: Config, *, update: bool, test: bool) -> int:
             Hub(config.models, notice=_notice) as hub,
             _Told(target, out) as watch,
         ):
-            done = pulling(store, target, hub, watch, update=update)
+            done = pulling(store, target, hub, watch, update=update, floats=floats)
     except KeyboardInterrupt:
         _notice("stopped; what was fetched is kept, and the next pull goes on from there")
         raise
@@ -158,7 +160,10 @@ def remove(name: str, config: Config) -> int:
         raise ModelError(
             f"{target.name} is {whose}; only pulled models can be removed.", code="model-not-pulled"
         )
-    freed = Store(config.models).remove(target)
+    store = Store(config.models)
+    cache = Cache(cache_folder(os.environ))
+    freed = sum(cache.remove(encoder) for encoder in _encoders(store, target))
+    freed += store.remove(target)
     out = console(stderr=False)
     out.say(plain(f"{target.name}: removed, {_mb(freed)} freed"))
     if _is_wanted(config, target):
@@ -176,6 +181,15 @@ def _self_test(target: Reference, config: Config) -> str:
     if verdict.outcome == "passed":
         return "it hears what the test clip says"
     return "it runs; the test clip is English, so what it hears was not judged"
+
+
+def _encoders(store: Store, reference: Reference) -> list[str]:
+    """SHA-256 of a model's encoders, of which there may be optimized ones; none if nobody knows."""
+    encoders = layout.graphs(layout.ENCODER)
+    with suppress(ModelCorruptError):
+        found = store.find(reference)
+        return [file.sha256 for file in found.manifest.files if file.name in encoders] if found else []
+    return []
 
 
 class _Told:

@@ -86,7 +86,13 @@ class Rig:
         return Store(self.config, {})
 
     def pull(
-        self, name: str = NAME, *, update: bool = False, free: int = PLENTY, watch: Seen | None = None
+        self,
+        name: str = NAME,
+        *,
+        update: bool = False,
+        floats: bool = False,
+        free: int = PLENTY,
+        watch: Seen | None = None,
     ) -> Pulled:
         with Hub(self.config, cache=self.cache, notice=self.notices.append) as hub:
             return pull.pull(
@@ -95,6 +101,7 @@ class Rig:
                 hub,
                 watch or Seen(),
                 update=update,
+                floats=floats,
                 free_space=lambda _folder: free,
             )
 

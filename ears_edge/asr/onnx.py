@@ -1,22 +1,15 @@
-"""Every ONNX session; the only module that imports onnxruntime. Dtypes and shapes are checked here, once."""
+"""Every ONNX session; the only module that imports onnxruntime."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from ears_edge.asr.tdt import DecoderState, JointOutput
-from ears_edge.errors import InferenceError, ModelCorruptError, ModelMismatchError
-from ears_edge.models.folder import ModelFolder
-from ears_edge.models.optimized import FRAMES_KEY
-from ears_edge.units import F32
-
-MAX_DURATIONS: Final = 64
-"""More logits behind the vocabulary than this are not durations: the vocabulary is of another model."""
+from ears_edge.asr.providers import CPU, ON_CPU, PROVIDERS, Placement, Provider
+from ears_edge.errors import InferenceError, ModelCorruptError, ModelError
 
 RUNTIME: Final[str] = ort.__version__
 """Version of onnxruntime."""
@@ -29,150 +22,90 @@ ORT_ERRORS: Final[tuple[type[Exception], ...]] = (
 """What onnxruntime raises; its own exceptions share no base class but Exception."""
 
 
-class _Tensor(Protocol):
+class Tensor(Protocol):
+    """An input or output, as a file declares it."""
+
     name: str
     shape: Sequence[int | str | None]
+    """None or a name where a size is open."""
     type: str
 
 
-class AcousticModel:
-    """Encoder, predictor and joint network of one model. Shared by all sessions, one thread at a time.
+class Session:
+    """A model file, loaded. One thread at a time."""
 
-    Every size is read from the files.
-    """
-
-    def __init__(self, folder: ModelFolder, *, threads: int, rewritten: Path | None = None) -> None:
-        """Load the files.
+    def __init__(
+        self,
+        path: Path,
+        threads: int,
+        placement: Placement = ON_CPU,
+        *,
+        as_it_is: bool = False,
+        packed: bool = True,
+        sizes: Mapping[str, int] | None = None,
+    ) -> None:
+        """Load it.
 
         Args:
-            folder: Where they are.
-            threads: Of one encoder run.
-            rewritten: What `prepack` wrote; it is loaded in the place of the folder's encoder.
+            path: The file.
+            threads: Of one run.
+            placement: Where it runs.
+            as_it_is: It was optimized before.
+            packed: Bring the weights into the form that the CPU wants.
+            sizes: Numbers for sizes that the file leaves open, by their names.
 
         Raises:
-            ModelCorruptError: A file can't be loaded.
-            ModelMismatchError: A file has not the inputs, outputs or sizes that its siblings ask for.
+            ModelCorruptError: The file can't be loaded.
+            ModelError: The provider can't run it; code `device-failed`.
         """
-        self._encoder = _load(rewritten or folder.encoder, threads, as_it_is=rewritten is not None)
-        # One step of the predictor is too small to be worth a second thread's wake-up.
-        self._decoder = _load(folder.decoder_joint, 1)
-        encoder, decoder = (
-            _Signature(rewritten or folder.encoder, self._encoder),
-            _Signature(folder.decoder_joint, self._decoder),
-        )
-        self.n_mels = folder.config.features_size
-        self.subsampling = folder.config.subsampling_factor
-        self.vocabulary = len(folder.pieces)
-        """Size of the vocabulary with blank, which is its last token."""
-        encoder.expect("input", "audio_signal", "tensor(float)", {1: self.n_mels}, rank=3)
-        encoder.expect("input", "length", "tensor(int64)", {}, rank=1)
-        size = encoder.size("output", "outputs", 1, rank=3)
-        encoder.expect("output", "encoded_lengths", "tensor(int64)", {}, rank=1)
-        decoder.expect("input", "encoder_outputs", "tensor(float)", {1: size}, rank=3)
-        decoder.expect("input", "targets", "tensor(int32)", {}, rank=2)
-        decoder.expect("input", "target_length", "tensor(int32)", {}, rank=1)
-        self._hidden_shape = decoder.state_shape("input_states_1")
-        self._cell_shape = decoder.state_shape("input_states_2")
-        self.durations = decoder.size("output", "outputs", 3, rank=4) - self.vocabulary
-        """How many durations the model chooses from: 0, 1, ... encoder frames."""
-        if not 1 <= self.durations <= MAX_DURATIONS:
-            raise ModelMismatchError(
-                f"{folder.decoder_joint}: {self.durations + self.vocabulary} logits; expected the "
-                f"{self.vocabulary} of vocab.txt and 1 to {MAX_DURATIONS} for durations. "
-                "Are all files of the same model?"
-            )
-        metadata = self._encoder.get_modelmeta().custom_metadata_map
-        most = metadata.get(FRAMES_KEY, "")
-        self._max_frames = int(most) if most.isdecimal() else sys.maxsize
-        self._length = np.zeros(1, np.int64)
-        self._target = np.zeros((1, 1), np.int32)
-        self._one = np.ones(1, np.int32)
+        options = ort.SessionOptions()
+        for name, size in (sizes or {}).items():
+            options.add_free_dimension_override_by_name(name, size)
+        if not packed:
+            options.add_session_config_entry("session.disable_prepacking", "1")
+        self._session = _load(path, threads, placement, options, as_it_is=as_it_is)
+        self._giving_back: ort.RunOptions | None = None
+        if placement.provider.name == CPU.name:
+            self._giving_back = ort.RunOptions()
+            # Source: onnxruntime's header of the keys of run options
+            self._giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self.path = path
+        self.inputs: Mapping[str, Tensor] = {tensor.name: tensor for tensor in self._session.get_inputs()}
+        self.outputs: Mapping[str, Tensor] = {tensor.name: tensor for tensor in self._session.get_outputs()}
+        self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
 
-    def encode(self, features: F32) -> F32:
-        """(T, n_mels) float32 normalized columns -> (T', D) float32, one row an encoder frame.
+    def run(
+        self, outputs: list[str], feeds: Mapping[str, npt.NDArray[Any]], *, give_back: bool = False
+    ) -> Any:  # noqa: ANN401  # arrays of whatever the file declares
+        """Run it.
+
+        Args:
+            outputs: Names of what is wanted.
+            feeds: The inputs by name.
+            give_back: Let the system have the memory that this took; the next run takes it anew.
 
         Raises:
-            InferenceError: The model failed on them.
+            InferenceError: It failed.
         """
-        if -(-len(features) // self.subsampling) > self._max_frames:
-            raise InferenceError(f"{len(features)} columns; this encoder takes {self._max_frames} frames")
-        self._length[0] = len(features)
-        signal = np.ascontiguousarray(features.T)[None]
-        outputs, lengths = _run(
-            self._encoder, ["outputs", "encoded_lengths"], {"audio_signal": signal, "length": self._length}
-        )
-        if outputs.dtype != np.float32 or outputs.ndim != 3:  # noqa: PLR2004  # batch, size, time
-            raise InferenceError(f"encoder output is {outputs.dtype} of rank {outputs.ndim}")
-        encoded: F32 = np.ascontiguousarray(outputs[0, :, : int(lengths[0])].T)
-        return encoded
-
-    def joint(self, frame: F32, state: DecoderState) -> JointOutput:
-        """(D,) float32 encoder frame and predictor state -> logits and next state. See `tdt.Joint`.
-
-        Raises:
-            InferenceError: The model failed on them.
-        """
-        self._target[0, 0] = state.last_token
-        logits, hidden, cell = _run(
-            self._decoder,
-            ["outputs", "output_states_1", "output_states_2"],
-            {
-                "encoder_outputs": frame[None, :, None],
-                "targets": self._target,
-                "target_length": self._one,
-                "input_states_1": state.hidden,
-                "input_states_2": state.cell,
-            },
-        )
-        return JointOutput(logits.reshape(-1), hidden, cell)
-
-    def initial_state(self) -> DecoderState:
-        """The state before the first token: blank, and zeros."""
-        return DecoderState(
-            self.vocabulary - 1,
-            np.zeros(self._hidden_shape, np.float32),
-            np.zeros(self._cell_shape, np.float32),
-        )
+        try:
+            return self._session.run(outputs, feeds, self._giving_back if give_back else None)
+        except ORT_ERRORS as exc:
+            raise InferenceError(f"the model failed: {type(exc).__name__}") from exc
 
 
-class _Signature:
-    """The inputs and outputs that a file declares."""
+def look_at(path: Path) -> Session:
+    """A session to be asked for inputs and outputs, not to be run: nothing is optimized or packed.
 
-    def __init__(self, path: Path, session: ort.InferenceSession) -> None:
-        self._path = path
-        self._tensors: dict[str, dict[str, _Tensor]] = {
-            "input": {t.name: t for t in session.get_inputs()},
-            "output": {t.name: t for t in session.get_outputs()},
-        }
+    Raises:
+        ModelCorruptError: The file can't be loaded.
+    """
+    return Session(path, 1, as_it_is=True, packed=False)
 
-    def expect(self, side: str, name: str, dtype: str, sizes: Mapping[int, int], *, rank: int) -> _Tensor:
-        tensor = self._tensors[side].get(name)
-        if tensor is None:
-            have = ", ".join(self._tensors[side])
-            raise ModelMismatchError(
-                f"{self._path}: no {side} {name!r} (it has {have}). Is this a TDT model?"
-            )
-        wrong = [
-            axis for axis, size in sizes.items() if len(tensor.shape) > axis and tensor.shape[axis] != size
-        ]
-        if tensor.type != dtype or len(tensor.shape) != rank or wrong:
-            wanted = ["?" if axis not in sizes else str(sizes[axis]) for axis in range(rank)]
-            raise ModelMismatchError(
-                f"{self._path}: {side} {name!r} is {tensor.type} {list(tensor.shape)}; expected {dtype} "
-                f"[{', '.join(wanted)}]. Are all files of the same model?"
-            )
-        return tensor
 
-    def size(self, side: str, name: str, axis: int, *, rank: int) -> int:
-        size = self.expect(side, name, "tensor(float)", {}, rank=rank).shape[axis]
-        if not isinstance(size, int):
-            raise ModelMismatchError(
-                f"{self._path}: axis {axis} of {side} {name!r} is not fixed; expected a number."
-            )
-        return size
-
-    def state_shape(self, name: str) -> tuple[int, int, int]:
-        return self.size("input", name, 0, rank=3), 1, self.size("input", name, 2, rank=3)
+def installed(providers: Mapping[str, Provider] = PROVIDERS) -> tuple[Provider, ...]:
+    """Those of the providers that this onnxruntime has; the CPU first."""
+    have = ort.get_available_providers()
+    return tuple(provider for provider in providers.values() if provider.name in have)
 
 
 def prepack(source: Path, target: Path) -> None:
@@ -191,13 +124,17 @@ def prepack(source: Path, target: Path) -> None:
         ("save_external_prepacked_constant_initializers", "1"),
     ):
         options.add_session_config_entry(f"session.{key}", value)
-    _load(source, 1, options=options)
+    _load(source, 1, ON_CPU, options)
 
 
 def _load(
-    path: Path, threads: int, *, as_it_is: bool = False, options: ort.SessionOptions | None = None
+    path: Path,
+    threads: int,
+    placement: Placement,
+    options: ort.SessionOptions,
+    *,
+    as_it_is: bool = False,
 ) -> ort.InferenceSession:
-    options = options or ort.SessionOptions()
     if as_it_is:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
@@ -205,19 +142,35 @@ def _load(
     options.log_severity_level = 4
     # Window lengths differ from run to run: a plan of memory for each would only pile up.
     options.enable_mem_pattern = False
-    # Spinning wins up to a tenth on an idle machine and costs half on a shared one.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(placement.spinning)))
+    provider = placement.provider
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # Without `enable_fallback` what a provider can't do is an error, not a line on standard output.
+        session = ort.InferenceSession(
+            str(path), options, providers=_in_order(placement, threads), enable_fallback=False
+        )
     except ORT_ERRORS as exc:
         reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+        if provider != CPU:
+            raise ModelError(
+                f"{path}: {provider.device} can't run it ({reason}).", code="device-failed"
+            ) from exc
         raise ModelCorruptError(
             f"{path}: can't be loaded; expected a sound ONNX file ({reason}). Fetch the model again."
         ) from exc
+    if provider.name not in session.get_providers():  # such as CUDA without its libraries
+        raise ModelError(f"{provider.device} can't be started on this machine.", code="device-failed")
+    return session
 
 
-def _run(session: ort.InferenceSession, outputs: list[str], feeds: Mapping[str, object]) -> Any:  # noqa: ANN401  # untyped
-    try:
-        return session.run(outputs, feeds)
-    except ORT_ERRORS as exc:
-        raise InferenceError(f"the model failed: {type(exc).__name__}") from exc
+def _in_order(placement: Placement, threads: int) -> list[tuple[str, dict[str, str]]]:
+    """The providers of a session: what the first does not know, the CPU does."""
+    provider = placement.provider
+    options = dict(provider.options)
+    if provider.cache_option and placement.compiled is not None:
+        placement.compiled.mkdir(parents=True, exist_ok=True)
+        options[provider.cache_option] = str(placement.compiled)
+    if provider.threads_option:
+        options[provider.threads_option] = str(threads)
+    rest: list[tuple[str, dict[str, str]]] = [] if provider.name == CPU.name else [(CPU.name, {})]
+    return [(provider.name, options), *rest]

@@ -7,8 +7,12 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from ears_edge.asr.providers import CPU, PROVIDERS, Placement, Provider
 from ears_edge.config import Config
+from ears_edge.engine import devices
+from ears_edge.engine.cores import threads
 from ears_edge.engine.optimize import cached, longest_window_s
 from ears_edge.engine.recognizer import TdtRecognizer
 from ears_edge.errors import ModelError
@@ -28,6 +32,8 @@ class Survey:
     """It is not on this machine, or not whole."""
     optimize: bool = False
     """Nobody has tried yet to rewrite its encoder for this machine."""
+    compare: bool = False
+    """There are several devices, and nobody has tried yet which is the fastest."""
 
 
 def survey(config: Config, env: Mapping[str, str] = os.environ) -> Survey:
@@ -44,9 +50,14 @@ def survey(config: Config, env: Mapping[str, str] = os.environ) -> Survey:
         if reference is None:
             raise
         return Survey(info=_announced(_of_catalog(reference), config), pull=True)
-    wanted = config.model.optimize and name != EMBEDDED  # which is small, and fast as it is
+    info = _announced(folder.info, config)
+    if name == EMBEDDED:  # small, and fast as it is
+        return Survey(info=info)
+    wanted = config.model.optimize and config.model.device in {"auto", CPU.device}
     known = wanted and cached(folder, cache_folder(env), window_s=longest_window_s(config.engine))
-    return Survey(info=_announced(folder.info, config), optimize=wanted and known is None)
+    return Survey(
+        info=info, optimize=wanted and known is None, compare=devices.undecided(folder, config, env)
+    )
 
 
 def exists(config: Config) -> None:
@@ -86,19 +97,49 @@ def _announced(info: ModelInfo, config: Config) -> ModelInfo:
     return replace(info, languages=config.model.languages) if config.model.languages else info
 
 
-def load(config: Config, env: Mapping[str, str] = os.environ) -> TdtRecognizer:
+def load(
+    config: Config,
+    env: Mapping[str, str] = os.environ,
+    providers: Mapping[str, Provider] = PROVIDERS,
+) -> TdtRecognizer:
     """The model that the settings ask for, with the languages that they announce. Blocks.
 
-    An encoder that `ears-edge models optimize` has made of it for this machine is taken; without one, or if
-    that can't be loaded, the model's own serves.
+    On the CPU, an encoder that `ears-edge models optimize` has made of it for this machine is taken; without
+    one, or if that can't be loaded, the model's own serves.
 
     Raises:
-        ModelError: It is missing, damaged or of another kind.
+        ModelError: It is missing, damaged or of another kind, or can't be run on the device that is set.
     """
     folder = ModelFolder.open(resolve(config.model.name, config.models))
-    recognizer = _optimized(folder, config, env) or TdtRecognizer(folder, threads=config.model.threads)
+    recognizer = _on_device(folder, config, env, providers) or _optimized(folder, config, env)
+    recognizer = recognizer or _recognizer(folder, config, devices.placement(CPU.device, config, env))
     recognizer.info = _announced(recognizer.info, config)
     return recognizer
+
+
+def _recognizer(
+    folder: ModelFolder,
+    config: Config,
+    where: Placement,
+    rewritten: Path | None = None,
+) -> TdtRecognizer:
+    return TdtRecognizer(folder, threads=threads(config.model.threads), rewritten=rewritten, placement=where)
+
+
+def _on_device(
+    folder: ModelFolder, config: Config, env: Mapping[str, str], providers: Mapping[str, Provider]
+) -> TdtRecognizer | None:
+    """The model on the device that is wanted; None if that is the CPU."""
+    device = devices.chosen(folder, config, env, providers)
+    if device == CPU.device:
+        return None
+    try:
+        return _recognizer(folder, config, devices.placement(device, config, env, providers))
+    except ModelError as exc:
+        if config.model.device != "auto":
+            raise
+        logger.warning("%s was faster once, but can't be used now, so the CPU serves: %s", device, exc)
+        return None
 
 
 def _optimized(folder: ModelFolder, config: Config, env: Mapping[str, str]) -> TdtRecognizer | None:
@@ -106,7 +147,9 @@ def _optimized(folder: ModelFolder, config: Config, env: Mapping[str, str]) -> T
     if verdict is None or verdict.encoder is None:
         return None
     try:
-        return TdtRecognizer(folder, threads=config.model.threads, rewritten=verdict.encoder)
+        return _recognizer(
+            folder, config, devices.placement(CPU.device, config, env), rewritten=verdict.encoder
+        )
     except ModelError as exc:
         logger.warning("the optimized encoder can't be used, so the original serves: %s", exc)
         return None

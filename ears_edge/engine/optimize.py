@@ -1,18 +1,15 @@
 """Install time: an encoder rewritten for this machine, kept only if it hears what the original hears."""
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-import numpy as np
-
-from ears_edge.asr.onnx import RUNTIME, AcousticModel, prepack
-from ears_edge.asr.tdt import greedy
+from ears_edge.asr.acoustic import AcousticModel
+from ears_edge.asr.onnx import RUNTIME, prepack
 from ears_edge.config import EngineConfig
-from ears_edge.dsp.features import normalize
+from ears_edge.engine.likeness import MIN_COSINE, hear, likeness
 from ears_edge.engine.self_test import golden_columns
 from ears_edge.errors import InferenceError, ModelError
 from ears_edge.models import manifest
@@ -20,18 +17,14 @@ from ears_edge.models.folder import ModelFolder
 from ears_edge.models.layout import external_data
 from ears_edge.models.machine import cpu
 from ears_edge.models.optimized import ENCODER, Cache, Record, Target
-from ears_edge.units import F32, HOP, SAMPLE_RATE
+from ears_edge.units import HOP, SAMPLE_RATE
 
-MIN_COSINE: Final = 0.999
-"""Between the outputs of original and rewritten encoder."""
 MARGIN_S: Final = 1.0
 """A rewritten encoder takes windows longer than the longest by this."""
 MAX_SOURCE_BYTES: Final = 1_200_000_000
 """A larger encoder is not rewritten: it would take more than twice that in memory."""
 DISK_FACTOR: Final = 3.5
 """The rewritten file with plain and with packed weights, over the original's size: 1.1 and 2 were seen."""
-CUTS: Final = (1.0, 0.61, 0.23)
-"""Parts of the golden clip that are compared: lengths of different remainders."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +37,6 @@ class Verdict:
     """Why it does, for a log line; empty if it need not."""
     cosine: float = 0.0
     """The worst of all windows compared; 0 if none was."""
-
-
-class Heard(NamedTuple):
-    """What an encoder makes of the golden clip."""
-
-    outputs: Sequence[F32]
-    """For each cut, (T', D) float32."""
-    tokens: Sequence[int]
-    """Of the whole clip."""
 
 
 def longest_window_s(config: EngineConfig) -> float:
@@ -142,13 +126,13 @@ def _tested(record: Record, folder: ModelFolder, workshop: Path, threads: int) -
     """The record with how like the original the rewritten encoder is, and with the fault, if it has one."""
     columns = golden_columns(folder.config.features_size)
     try:
-        rewritten = _hear(
+        rewritten = hear(
             AcousticModel(folder, threads=threads, rewritten=workshop / ENCODER), folder, columns
         )
     except (ModelError, InferenceError) as exc:
         return replace(record, fault=f"the rewritten encoder can't be used: {exc}")
     # The larger one comes last: what it frees goes back to the C library, not always to the system.
-    original = _hear(AcousticModel(folder, threads=threads), folder, columns)
+    original = hear(AcousticModel(folder, threads=threads), folder, columns)
     cosine = likeness(original, rewritten)
     record = replace(record, cosine=cosine)
     if not cosine >= MIN_COSINE:  # nor if it is no number
@@ -181,27 +165,3 @@ def _rewrite(encoder: Path, workshop: Path, frames: int) -> str:
         for path in workshop.glob(f"{graph.name}*"):
             path.unlink()
     return ""
-
-
-def _hear(model: AcousticModel, folder: ModelFolder, columns: F32) -> Heard:
-    outputs = [model.encode(normalize(columns[: int(len(columns) * cut)])) for cut in CUTS]
-    tokens, _ = greedy(
-        outputs[0],
-        model.initial_state(),
-        model.joint,
-        vocabulary=model.vocabulary,
-        blank=model.vocabulary - 1,
-        max_symbols=folder.config.max_tokens_per_step,
-    )
-    return Heard(outputs, [token.id for token in tokens])
-
-
-def likeness(first: Heard, second: Heard) -> float:
-    """The worst cosine between two encoders' outputs, over all windows; 0 if their shapes differ."""
-    worst = 1.0
-    for a, b in zip(first.outputs, second.outputs, strict=True):
-        if a.shape != b.shape:
-            return 0.0
-        norms = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
-        worst = min(worst, float(np.vdot(a, b)) / norms if norms else 0.0)
-    return worst

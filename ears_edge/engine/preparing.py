@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from ears_edge.config import EngineConfig, ModelsConfig
+from ears_edge.asr.providers import CPU, PROVIDERS
+from ears_edge.config import Config, EngineConfig, ModelConfig, ModelsConfig
 from ears_edge.errors import EarsEdgeError, ModelNotFoundError, UnavailableError
 from ears_edge.models import card, catalog
 from ears_edge.models.folder import ModelFolder, resolve
@@ -35,14 +36,20 @@ STEP: Final = 0.01
 class Order:
     """What is to be made ready."""
 
-    name: str
-    """As `model.name`."""
+    model: ModelConfig
     models: ModelsConfig = field(default_factory=ModelsConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     pull: bool = False
     """Have it whole on this machine first."""
     optimize: bool = False
     """Rewrite its encoder, unless that was tried before."""
+    compare: bool = False
+    """Find out which device is the fastest, unless there is only one, or that is known."""
+
+    @property
+    def name(self) -> str:
+        """As `model.name`."""
+        return self.model.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +78,8 @@ def prepare(order: Order, tell: Tell, env: Mapping[str, str] = os.environ) -> No
             _pull(order, tell)
         if order.optimize:
             _optimize(order, tell, env)
+        if order.compare:
+            _compare(order, tell, env)
     except EarsEdgeError as exc:
         later = isinstance(exc, UnavailableError)
         tell(Report(phase="failed", fault=str(exc), code=exc.code, later=later))
@@ -88,7 +97,8 @@ def _pull(order: Order, tell: Tell) -> None:
         raise ModelNotFoundError(f"{order.name!r} is no model that can be pulled.")
     tell(Report(phase="fetching"))
     with Hub(order.models, notice=lambda text: tell(Report(phase="fetching", note=text))) as hub:
-        pull(Store(order.models), reference, hub, _Watch(reference, tell))
+        floats = order.model.device in PROVIDERS and PROVIDERS[order.model.device].floats != CPU.floats
+        pull(Store(order.models), reference, hub, _Watch(reference, tell), floats=floats)
 
 
 class _Watch:
@@ -127,6 +137,23 @@ def _optimize(order: Order, tell: Tell, env: Mapping[str, str]) -> None:
     if verdict.encoder is None:
         note = f"{order.name} is not optimized, so its own encoder serves: {verdict.fault}"
         tell(Report(phase="optimizing", note=note))
+
+
+def _compare(order: Order, tell: Tell, env: Mapping[str, str]) -> None:
+    from ears_edge.engine import devices  # noqa: PLC0415  # as above
+
+    config = Config(model=order.model, models=order.models, engine=order.engine)
+    folder = ModelFolder.open(resolve(order.name, order.models))
+    if not devices.undecided(folder, config, env):
+        return
+    tell(Report(phase="comparing"))
+    found = devices.compare(folder, config, env)
+    if found is not None:
+        tell(
+            Report(
+                phase="comparing", note=f"{order.name} runs on {found.best}: the fastest that hears the same"
+            )
+        )
 
 
 def _end_with_our_parent() -> None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
-from ears_edge.asr.onnx import AcousticModel
+from ears_edge.asr.acoustic import AcousticModel
+from ears_edge.asr.providers import ON_CPU, Placement
 from ears_edge.asr.tdt import DecoderState, Token, greedy
 from ears_edge.asr.tokenizer import Tokenizer
 from ears_edge.dsp.features import normalize
@@ -66,9 +67,22 @@ class Recognizer(Protocol):
 class TdtRecognizer:
     """A model's features, encoder and TDT search, one after the other."""
 
-    def __init__(self, folder: ModelFolder, *, threads: int, rewritten: Path | None = None) -> None:
-        """Load the model; `rewritten` is an encoder of `engine.optimize` in the place of its own."""
-        self._model = AcousticModel(folder, threads=threads, rewritten=rewritten)
+    def __init__(
+        self,
+        folder: ModelFolder,
+        *,
+        threads: int,
+        rewritten: Path | None = None,
+        placement: Placement = ON_CPU,
+    ) -> None:
+        """Load the model; `rewritten` is an encoder of `engine.optimize` in the place of its own.
+
+        Raises:
+            ModelError: It can't be used; the text names the file or the device.
+        """
+        self._model = AcousticModel(folder, threads=threads, rewritten=rewritten, placement=placement)
+        self.device = placement.provider.device
+        """What the encoder runs on, as in `model.device`."""
         self._max_symbols = folder.config.max_tokens_per_step
         self.info = folder.info
         self.tokenizer = Tokenizer(folder.pieces)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, ParamSpec, TypeAlias, TypeVar
 
+from ears_edge.asr.providers import CPU
 from ears_edge.config import Config
 from ears_edge.engine import loading, preparation
 from ears_edge.engine.preparing import Order, Report
@@ -170,13 +171,14 @@ class ModelSupply:
         await self._bridge(config)
         if self._engine.serving is None:
             self._welcome_or_refuse(config)
-        if survey.pull or survey.optimize:
+        if survey.pull or survey.optimize or survey.compare:
             order = Order(
-                name=config.model.name,
+                model=config.model,
                 models=config.models,
                 engine=config.engine,
                 pull=survey.pull,
-                optimize=config.model.optimize,
+                optimize=config.model.optimize and config.model.device in {"auto", CPU.device},
+                compare=config.model.device == "auto",
             )
             self._report(Report(phase="fetching" if survey.pull else "optimizing"))
             await self._prepare(order, self._report)
@@ -202,7 +204,8 @@ class ModelSupply:
         model = config.model
         if self._engine.serving is not None or model.name == EMBEDDED or model.while_loading != "embedded":
             return
-        embedded = replace(config, model=replace(model, name=EMBEDDED, languages=()))
+        # It has no float encoder, which another device may want.
+        embedded = replace(config, model=replace(model, name=EMBEDDED, languages=(), device=CPU.device))
         try:
             recognizer = await self._blocking(self._load, embedded)
         except ModelError as exc:

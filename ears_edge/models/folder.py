@@ -1,6 +1,7 @@
 """A model as a folder in the onnx-asr layout: which files it has, and what they say of themselves."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -79,6 +80,8 @@ class ModelFolder:
     path: Path
     encoder: Path
     decoder_joint: Path
+    float_encoder: Path | None = None
+    """Some devices take no INT8; it may be the one above."""
     pieces: tuple[str, ...]
     """The vocabulary by token id; white space is written as U+2581; blank is the last."""
     config: ModelConfig
@@ -100,6 +103,7 @@ class ModelFolder:
             path=path,
             encoder=_pick(path, layout.ENCODER),
             decoder_joint=_pick(path, layout.DECODER_JOINT),
+            float_encoder=_first(path, layout.floats(layout.ENCODER)),
             pieces=pieces,
             config=read_config(path / layout.CONFIG),
             info=_read_info(path),
@@ -151,10 +155,13 @@ def resolve(name: str, models: ModelsConfig | None = None) -> Path:
     return found.folder
 
 
+def _first(folder: Path, names: Iterable[str]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
 def _pick(folder: Path, stem: str) -> Path:
-    for name in layout.graphs(stem):
-        if (folder / name).is_file():
-            return folder / name
+    if found := _first(folder, layout.graphs(stem)):
+        return found
     raise ModelNotFoundError(
         f"{folder / stem}.int8.onnx: missing, and {stem}.onnx too. Fetch the model again."
     )

@@ -1,6 +1,6 @@
 """Which files of a repository make a model in the onnx-asr layout. Pure."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
 ENCODER: Final = "encoder-model"
@@ -28,13 +28,28 @@ def graphs(stem: str) -> tuple[str, str]:
     return f"{stem}.int8.onnx", f"{stem}.onnx"
 
 
+def floats(stem: str) -> tuple[str, str]:
+    """Names of a graph in floating point; what is in half of it comes last."""
+    return f"{stem}.onnx", f"{stem}.fp16.onnx"
+
+
 def external_data(graph: str) -> tuple[str, ...]:
     """Names of weights beside a graph. Source: what torch.onnx and onnx.external_data_helper write."""
     return f"{graph}.data", f"{graph}_data"
 
 
-def choose(available: Collection[str]) -> Choice:
-    """The files to fetch, of those in the root of a repository: no other sizes, no preprocessors."""
+def has_floats(names: Iterable[str]) -> bool:
+    """Whether a float encoder is among the files."""
+    return bool({*names} & {*floats(ENCODER)})
+
+
+def choose(available: Collection[str], *, floats: bool = False) -> Choice:
+    """The files to fetch, of those in the root of a repository: no other sizes, no preprocessors.
+
+    Args:
+        available: Names of the files there.
+        floats: The float encoder is wanted beside that in INT8.
+    """
     files: list[str] = []
     missing: list[str] = []
     for stem in STEMS:
@@ -43,6 +58,11 @@ def choose(available: Collection[str]) -> Choice:
             missing.append(graphs(stem)[0])
         else:
             files += [graph, *(name for name in external_data(graph) if name in available)]
+    if floats and (more := f"{ENCODER}.onnx") not in files:
+        if more in available:
+            files += [more, *(name for name in external_data(more) if name in available)]
+        else:
+            missing.append(more)
     files += [name for name in TEXTS if name in available]
     missing += [name for name in TEXTS if name not in available]
     files += [name for name in LICENCES if name in available]

@@ -89,6 +89,7 @@ def pull(
     watch: Watch,
     *,
     update: bool = False,
+    floats: bool = False,
     free_space: Callable[[Path], int] = free_bytes,
 ) -> Pulled:
     """Have the model on this machine, whole. Blocks.
@@ -99,6 +100,7 @@ def pull(
         hub: Where from; it is asked only if something has to be fetched.
         watch: Who is told. What it raises ends the pull, which the next one continues.
         update: Take what the revision is now, not what it was at the first pull.
+        floats: Have the float encoder beside that in INT8; once there, it is kept whole by every pull.
         free_space: Tells the free bytes of a folder's disk.
 
     Raises:
@@ -113,18 +115,23 @@ def pull(
         sound = have is not None and not any(
             have.faults(lambda done: watch.checking(done, have.manifest.size))
         )
-        if have is not None and sound and not update:
+        have_floats = have is not None and layout.has_floats(file.name for file in have.manifest.files)
+        more = floats and not have_floats
+        if have is not None and sound and not update and not more:
             return Pulled(have, "kept")
         revision = have.manifest.commit if have and not update else reference.wanted_revision
         snapshot = hub.snapshot(reference, revision)
         same = have is not None and snapshot.commit == have.manifest.commit
-        if have is not None and sound and same:
+        if have is not None and sound and same and not more:
             return Pulled(have, "kept")
-        wanted = list(_wanted(snapshot, have.manifest if have and same else None))
+        recorded = have.manifest if have and same else None
+        floats = floats or (have_floats and layout.has_floats(snapshot.files))
+        wanted = list(_wanted(snapshot, recorded, floats=floats))
         _Filling(store, hub, snapshot, wanted, watch).run(free_space)
         folder = store.replace(reference)
     installed = Installed(reference=reference, folder=folder, manifest=manifest.read(folder))
-    return Pulled(installed, "mended" if same else "updated" if have else "fetched")
+    outcome: Outcome = "updated" if have and not same else "mended" if have and not sound else "fetched"
+    return Pulled(installed, outcome)
 
 
 def _readable(store: Store, reference: Reference) -> Installed | None:
@@ -135,7 +142,7 @@ def _readable(store: Store, reference: Reference) -> Installed | None:
         return None
 
 
-def _wanted(snapshot: "Snapshot", recorded: Manifest | None) -> Iterator[_Wanted]:
+def _wanted(snapshot: "Snapshot", recorded: Manifest | None, *, floats: bool) -> Iterator[_Wanted]:
     """The files to have, with what is known of them.
 
     Raises:
@@ -143,7 +150,7 @@ def _wanted(snapshot: "Snapshot", recorded: Manifest | None) -> Iterator[_Wanted
         ModelCorruptError: Those who know contradict each other.
     """
     reference = snapshot.reference
-    choice = layout.choose(snapshot.files)
+    choice = layout.choose(snapshot.files, floats=floats)
     if choice.missing:
         raise ModelMismatchError(
             f"{reference.repo} at {snapshot.commit} is no model in the onnx-asr layout; there is no "

@@ -3,15 +3,17 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Phase = Literal["fetching", "optimizing", "loading", "testing", "ready", "unloaded", "failed"]
-"""Of the wanted model: on its way from the hub, being rewritten for this machine, read into memory, asked for
-the text of a known clip, in use, put down until somebody speaks, or not to be had."""
+Phase = Literal["fetching", "optimizing", "comparing", "loading", "testing", "ready", "unloaded", "failed"]
+"""Of the wanted model: on its way from the hub, being rewritten for this machine, tried on all devices that it
+has, read into memory, asked for the text of a known clip, in use, put down until somebody speaks, or not to be
+had."""
 SelfTest = Literal["", "passed", "failed", "not judged"]
 """What came of the known clip; empty if it was not asked yet."""
 
 _DOING: Final[dict[Phase, str]] = {
     "fetching": "is being fetched",
     "optimizing": "is being optimized for this machine",
+    "comparing": "is being tried on the devices of this machine",
     "loading": "is being loaded",
     "testing": "is being tested",
 }

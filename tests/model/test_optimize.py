@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from ears_edge.asr.onnx import AcousticModel
+from ears_edge.asr.acoustic import AcousticModel
 from ears_edge.config import EngineConfig
 from ears_edge.dsp.features import LogMel
 from ears_edge.engine.optimize import Verdict, cached, longest_window_s, optimize

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_asr
 import pytest
 
-from ears_edge.asr.onnx import AcousticModel
+from ears_edge.asr.acoustic import AcousticModel
 from ears_edge.asr.tdt import greedy
 from ears_edge.dsp.features import LogMel, normalize
 from ears_edge.engine.recognizer import TdtRecognizer, Work

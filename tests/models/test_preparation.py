@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ears_edge.config import ModelsConfig
+from ears_edge.config import ModelConfig, ModelsConfig
 from ears_edge.engine import preparation
 from ears_edge.engine.preparing import Order, Report
 from ears_edge.errors import ModelError, UnavailableError
@@ -31,7 +31,7 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
 
 
 def order(rig: Rig, name: str = NAME, *, pull: bool = False, optimize: bool = False) -> Order:
-    return Order(name=name, models=rig.config, pull=pull, optimize=optimize)
+    return Order(model=ModelConfig(name=name), models=rig.config, pull=pull, optimize=optimize, compare=True)
 
 
 async def test_a_model_is_fetched_and_optimized_and_all_is_told(rig: Rig, tmp_path: Path) -> None:
@@ -53,7 +53,9 @@ async def test_what_the_hub_refuses_is_an_error_with_its_code(rig: Rig) -> None:
         await preparation.prepare(order(rig, "some/where", pull=True), lambda _: None)
     assert refused.value.code == "hub-no-repo"
     nobody = Order(
-        name=NAME, models=ModelsConfig(dir=str(rig.folder), endpoint="http://127.0.0.1:9"), pull=True
+        model=ModelConfig(name=NAME),
+        models=ModelsConfig(dir=str(rig.folder), endpoint="http://127.0.0.1:9"),
+        pull=True,
     )
     with pytest.raises(UnavailableError) as later:
         await preparation.prepare(nobody, lambda _: None)

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import hf_hub_download
 from huggingface_hub.utils.tqdm import silent_tqdm
 
-from ears_edge.errors import UnavailableError
+from ears_edge.errors import ModelMismatchError, UnavailableError
 from ears_edge.models import manifest
 from ears_edge.models.folder import ModelFolder, resolve
 from tests.hub_emulator import Drop, git_blob, sha256
@@ -102,6 +102,38 @@ def test_float_graphs_come_with_their_external_data_where_there_is_no_int8(rig: 
     folder = rig.pull("somebody/float").installed.folder
     kept = {"encoder-model.onnx", "encoder-model.onnx.data", "decoder_joint-model.onnx", "LICENSE"}
     assert kept < {path.name for path in folder.iterdir()}
+
+
+FLOAT = "encoder-model.onnx"
+
+
+def test_the_float_encoder_comes_beside_that_in_int8_when_asked_for_and_stays(rig: Rig) -> None:
+    folder = rig.pull().installed.folder
+    before = (folder / ENCODER).stat().st_ino
+    assert ModelFolder.open(folder).float_encoder is None
+    done = rig.pull(floats=True)
+    assert done.outcome == "fetched"
+    assert (folder / FLOAT).read_bytes() == FILES[FLOAT]
+    assert (folder / ENCODER).stat().st_ino == before
+    assert not (folder / "decoder_joint-model.onnx").exists()
+    both = ModelFolder.open(folder)
+    assert (both.encoder.name, both.float_encoder) == (ENCODER, folder / FLOAT)
+    assert rig.pull(floats=True).outcome == "kept"
+    (folder / FLOAT).unlink()
+    assert rig.pull().outcome == "mended"
+    assert (folder / FLOAT).is_file()
+    rig.hub.repos[REPO].commit({**FILES, FLOAT: b"newer"})
+    assert rig.pull(update=True).outcome == "updated"
+    assert (folder / FLOAT).read_bytes() == b"newer"
+
+
+def test_a_repository_without_a_float_encoder_is_told_but_an_update_goes_on_without(rig: Rig) -> None:
+    rig.pull(floats=True)
+    rig.hub.repos[REPO].commit({name: content for name, content in FILES.items() if name != FLOAT})
+    folder = rig.pull(update=True).installed.folder
+    assert not (folder / FLOAT).exists()
+    with pytest.raises(ModelMismatchError, match=r"encoder-model\.onnx"):
+        rig.pull(floats=True)
 
 
 def test_pulling_again_checks_and_asks_nobody(rig: Rig) -> None:

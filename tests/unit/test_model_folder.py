@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from ears_edge.asr.onnx import AcousticModel
+from ears_edge.asr.acoustic import AcousticModel
 from ears_edge.errors import (
     ModelCorruptError,
     ModelError,

@@ -18,6 +18,7 @@ from ears_edge.models.catalog import Reference
 from ears_edge.models.folder import resolve
 from ears_edge.models.lock import exclusive
 from ears_edge.models.manifest import Manifest
+from ears_edge.models.optimized import ENCODER, Cache, Record, Target
 from ears_edge.models.store import Installed, Store
 
 NAME = "parakeet-tdt-0.6b-v3"
@@ -271,6 +272,38 @@ def test_info_of_each_kind_of_model(store: Store, capsys: Captured) -> None:
         assert [words for words in told if words not in out] == []
         assert command(store, "info", name, "--json") == 0
         assert json.loads(capsys.readouterr().out)["name"] == name
+
+
+def optimized(model: Path, cache: Path, encoder: str = "encoder-model.int8.onnx") -> Path:
+    """As if the model's encoder had been rewritten: two million bytes."""
+    original = model / encoder
+    record = Record(
+        original=str(original),
+        size=original.stat().st_size,
+        modified_ns=original.stat().st_mtime_ns,
+        sha256=manifest.sha256(original),
+        target=Target(runtime="1.32.0", cpu="Linux", frames=200),
+        files={ENCODER: 2_000_000},
+        cosine=1.0,
+    )
+    with Cache(cache).workshop() as workshop:
+        (workshop / ENCODER).write_bytes(bytes(2_000_000))
+        return Cache(cache).keep(workshop, record)
+
+
+def test_remove_takes_the_optimized_encoders_of_the_model_along(
+    store: Store, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CACHE_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    cache = tmp_path / "cache" / "ears-edge" / "optimized"
+    put(store.folder(reference()))
+    mine = optimized(store.folder(reference()), cache)
+    other = optimized(store.folder(reference()), cache, "vocab.txt")
+    assert command(store, "remove", NAME) == 0
+    assert "removed, 2 MB freed" in capsys.readouterr().out
+    assert not mine.exists()
+    assert other.exists()
 
 
 def test_verify_compares_and_says_what_to_do(store: Store, capsys: Captured) -> None:

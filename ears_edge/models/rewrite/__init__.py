@@ -11,6 +11,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it has no stubs
 
 from ears_edge.models.optimized import FRAMES_KEY
+from ears_edge.models.rewrite.channels import split_channels
 from ears_edge.models.rewrite.convolutions import fold_pads, integer_to_float, pointwise_to_matmul
 from ears_edge.models.rewrite.graph import Graph
 from ears_edge.models.rewrite.masks import drop_masks
@@ -29,6 +30,7 @@ class Steps:
     positions: int
     masks: int
     pads: int
+    channels: int
 
     @property
     def integer(self) -> bool:
@@ -75,6 +77,7 @@ def rewrite_model(model: onnx.ModelProto, *, frames: int) -> Steps:
         positions=fold_positions(graph, frames),
         masks=drop_masks(graph),
         pads=fold_pads(graph),
+        channels=split_channels(graph),
     )
     graph.finish()
     if steps.positions:
