@@ -205,7 +205,7 @@ class ModelSupply:
         if self._engine.serving is not None or model.name == EMBEDDED or model.while_loading != "embedded":
             return
         # It has no float encoder, which another device may want.
-        embedded = replace(config, model=replace(model, name=EMBEDDED, languages=(), device=CPU.device))
+        embedded = replace(config, model=replace(model, name=EMBEDDED, languages=(), device="cpu"))
         try:
             recognizer = await self._blocking(self._load, embedded)
         except ModelError as exc:

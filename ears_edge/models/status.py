@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Phase = Literal["fetching", "optimizing", "comparing", "loading", "testing", "ready", "unloaded", "failed"]
-"""Of the wanted model: on its way from the hub, being rewritten for this machine, tried on all devices that it
-has, read into memory, asked for the text of a known clip, in use, put down until somebody speaks, or not to be
-had."""
+"""Of the wanted model: on its way from the hub, being rewritten for this machine, tried on its devices, read
+into memory, asked for the text of a known clip, in use, put down until somebody speaks, or not to be had."""
 SelfTest = Literal["", "passed", "failed", "not judged"]
 """What came of the known clip; empty if it was not asked yet."""
 

@@ -1,22 +1,23 @@
 """The command line: flags in, one call of the part that does the work, exit statuses out.
 
 Exit statuses: 0 done, 1 failed, 2 wrong usage, 69 the model can't be used, 75 a port or the PID file is
-taken, 78 the settings have mistakes. Source: sysexits.h. The only module that imports click.
+taken, 78 the settings have mistakes. Source: sysexits.h. The only folder that imports click.
 """
 
 import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, TextIO, TypeAlias, TypeVar
+from typing import Final, Literal, TextIO
 
 import click
 
-from ears_edge import __version__, settings
-from ears_edge.config import Config
+from ears_edge import __version__
+from ears_edge.cli.flags import CONFIG, complain, path_text, read, tell, valid, with_settings
+from ears_edge.cli.models import models
 from ears_edge.errors import ConfigError, EarsEdgeError, ModelError, UnavailableError
 from ears_edge.typed import to_json
 
@@ -24,12 +25,8 @@ OK: Final = 0
 FAILED: Final = 1
 MODEL: Final = 69
 UNAVAILABLE: Final = 75
-CONFIG: Final = 78
 INTERRUPTED: Final = 130
 """As if SIGINT had ended us."""
-
-Command: TypeAlias = Callable[..., Any]  # click's decorators take functions of any parameters
-C = TypeVar("C", bound=Command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,14 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         exc.show()
         return exc.exit_code
     except EarsEdgeError as exc:
-        _complain(str(exc))
+        complain(str(exc))
         return _status(exc)
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except OSError as exc:
         _give_up_on(sys.stdout)
         if not isinstance(exc, BrokenPipeError):  # nobody reads any further, as after `| head`
-            _complain(f"can't go on: {exc.strerror or exc}")
+            complain(f"can't go on: {exc.strerror or exc}")
         return FAILED
     finally:
         signal.signal(signal.SIGINT, handler)
@@ -91,71 +88,17 @@ def _status(exc: EarsEdgeError) -> int:
             return FAILED
 
 
-def _name(file: Path | None) -> str | None:
-    """A path to be shown; its bytes on the disk may be no text."""
-    return os.fsencode(file).decode(errors="replace") if file else None
-
-
-def _complain(text: str) -> None:
-    click.echo(f"ears-edge: {' '.join(text.splitlines())}", err=True)
-
-
-def _with_settings(command: C) -> C:
-    """Flags of every command that reads the settings."""
-    command = click.option(
-        "--set",
-        "sets",
-        multiple=True,
-        metavar="SECTION.KEY=VALUE",
-        help="Set any key; wins over file and environment.",
-    )(command)
-    return click.option(
-        "--config",
-        "file",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="Settings file; else EARS_EDGE_CONFIG, the user's, or the system's.",
-    )(command)
-
-
-def _read(file: Path | None, sets: Sequence[str], **flags: str | None) -> settings.Settings:
-    """Read the settings; a flag's name is its key, with `__` for the dot."""
-    overrides = {name.replace("__", "."): text for name, text in flags.items() if text is not None}
-    for text in sets:
-        key, equals, value = text.partition("=")
-        if not equals or "." not in key:
-            raise click.BadParameter(f"{text!r} is not SECTION.KEY=VALUE", param_hint="--set")
-        overrides[key.strip()] = value
-    return settings.inspect(file, os.environ, overrides)
-
-
-def _valid(found: settings.Settings) -> Config:
-    """The settings, once their problems and warnings have been told.
-
-    Raises:
-        SystemExit: There are problems.
-    """
-    _tell(found)
-    if found.problems:
-        raise click.exceptions.Exit(CONFIG)
-    return found.config
-
-
-def _tell(found: settings.Settings) -> None:
-    for problem in found.problems:
-        _complain(str(problem))
-    for warning in found.warnings:
-        _complain(f"warning: {warning}")
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="ears-edge %(version)s")
 def cli() -> None:
     """Speech to text for the LAN: a daemon for Wyoming and eaRS clients, and its tools."""
 
 
+cli.add_command(models)
+
+
 @cli.command()
-@_with_settings
+@with_settings
 @click.option("--wyoming-uri", metavar="URI", help="tcp://HOST:PORT, unix:///PATH or stdio://.")
 @click.option("--ears-host", metavar="HOST", help="Address of the eaRS server.")
 @click.option("--ears-port", metavar="PORT", help="Port of the eaRS server.")
@@ -175,8 +118,8 @@ def serve(  # noqa: PLR0917  # click calls it by keywords
     no_zeroconf: bool,  # noqa: FBT001  # as above
 ) -> int:
     """Run the daemon until SIGTERM or Ctrl-C."""
-    read = partial(
-        _read,
+    reread = partial(
+        read,
         file,
         sets,
         wyoming__uri=wyoming_uri,
@@ -187,10 +130,10 @@ def serve(  # noqa: PLR0917  # click calls it by keywords
         log__level=log_level,
         zeroconf__enabled="false" if no_zeroconf else None,
     )
-    config = _valid(read())
+    config = valid(reread())
     from ears_edge import daemon  # noqa: PLC0415  # heavy, and of no use to the other commands
 
-    return daemon.run(config, reread=read)
+    return daemon.run(config, reread=reread)
 
 
 @cli.command(short_help="Print what is said in audio files.")
@@ -205,7 +148,7 @@ def serve(  # noqa: PLR0917  # click calls it by keywords
 @click.option("--language", metavar="CODE", help="What is spoken, such as en.")
 @click.option("--model", metavar="NAME", help="A model that was pulled, `embedded`, or a folder of files.")
 @click.option("--threads", metavar="N", help="CPU threads of one encoder run; 0: one for each core.")
-@_with_settings
+@with_settings
 def transcribe(  # noqa: PLR0917  # click calls it by keywords
     files: tuple[str, ...],
     output: Literal["json", "srt", "vtt"] | None,
@@ -222,7 +165,7 @@ def transcribe(  # noqa: PLR0917  # click calls it by keywords
         raise click.UsageError("--model is for an engine in this process; the server has its own")
     if language is not None and not (language.isascii() and language.isprintable() and language.strip()):
         raise click.BadParameter(f"{language!r} is no code such as en", param_hint="--language")
-    config = _valid(_read(file, sets, model__name=model, model__threads=threads))
+    config = valid(read(file, sets, model__name=model, model__threads=threads))
     from ears_edge import transcribe as transcribing  # noqa: PLC0415  # heavy
 
     return transcribing.run(
@@ -244,7 +187,7 @@ def transcribe(  # noqa: PLR0917  # click calls it by keywords
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--model", metavar="NAME", help="A model that was pulled, `embedded`, or a folder of files.")
 @click.option("--threads", metavar="N", help="CPU threads of one encoder run; 0: one for each core.")
-@_with_settings
+@with_settings
 def bench(  # noqa: PLR0917  # click calls it by keywords
     files: tuple[str, ...],
     server: str | None,
@@ -263,7 +206,7 @@ def bench(  # noqa: PLR0917  # click calls it by keywords
         raise click.UsageError("--model is for an engine in this process; the server has its own")
     if providers and (files or server is not None or live):
         raise click.UsageError("--providers times the encoder alone: without files, --server and --live")
-    config = _valid(_read(file, sets, model__name=model, model__threads=threads))
+    config = valid(read(file, sets, model__name=model, model__threads=threads))
     if providers:
         from ears_edge.bench import providers as comparing  # noqa: PLC0415  # heavy
 
@@ -276,7 +219,7 @@ def bench(  # noqa: PLR0917  # click calls it by keywords
 
 
 @cli.command(short_help="Ask a running daemon whether it is well.")
-@_with_settings
+@with_settings
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0.1, 600), default=5.0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def health(
@@ -286,13 +229,13 @@ def health(
     as_json: bool,  # noqa: FBT001  # click's
 ) -> int:
     """Ask the daemon with these settings whether it, and its model, are well: exit status 0, else 1."""
-    config = _valid(_read(file, sets))
+    config = valid(read(file, sets))
     from ears_edge import health as asking  # noqa: PLC0415  # of no use to the other commands
 
     try:
         found = asking.check(config, timeout_s)
     except UnavailableError as exc:
-        _complain(str(exc))
+        complain(str(exc))
         return FAILED
     click.echo(to_json(found._asdict()) if as_json else found.text)
     return OK if found.well else FAILED
@@ -306,102 +249,6 @@ def token() -> None:
     click.echo(new_token())
 
 
-@cli.group()
-def models() -> None:
-    """Fetch, check and remove models."""
-
-
-@models.command("list", short_help="Print the models that have a name, and those that are here.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@_with_settings
-def models_list(as_json: bool, file: Path | None, sets: tuple[str, ...]) -> int:  # noqa: FBT001  # click's
-    """Print the models that have a name, and all that were pulled."""
-    config = _valid(_read(file, sets))
-    from ears_edge import model_commands  # noqa: PLC0415  # of no use to the other commands
-
-    return model_commands.list_models(config, as_json=as_json)
-
-
-@models.command("info", short_help="Print all that is known of a model.")
-@click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@_with_settings
-def models_info(name: str, as_json: bool, file: Path | None, sets: tuple[str, ...]) -> int:  # noqa: FBT001  # click's
-    """Print all that is known of NAME: languages, licence, size, where it is, where it came from."""
-    config = _valid(_read(file, sets))
-    from ears_edge import model_commands  # noqa: PLC0415  # as above
-
-    return model_commands.info(name, config, as_json=as_json)
-
-
-@models.command("pull", short_help="Fetch a model, go on with a fetch, or mend what was fetched.")
-@click.argument("name")
-@click.option("--update", is_flag=True, help="Take the newest, not what the first pull took.")
-@click.option("--float", "floats", is_flag=True, help="Also the float encoder, which some devices want.")
-@click.option("--no-test", is_flag=True, help="Do not let it hear the test clip: for too little memory.")
-@_with_settings
-def models_pull(  # noqa: PLR0917  # click calls it by keywords
-    name: str,
-    update: bool,  # noqa: FBT001  # as above
-    floats: bool,  # noqa: FBT001  # as above
-    no_test: bool,  # noqa: FBT001  # as above
-    file: Path | None,
-    sets: tuple[str, ...],
-) -> int:
-    """Fetch NAME: a model of the list, or owner/repo[@revision] of the hub. What is here is checked."""
-    config = _valid(_read(file, sets))
-    from ears_edge import model_commands  # noqa: PLC0415  # as above
-
-    return model_commands.pull(name, config, update=update, floats=floats, test=not no_test)
-
-
-@models.command("use", short_help="Have the running daemon serve another model.")
-@click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="For programs: the status at each change, one a line.")
-@_with_settings
-def models_use(name: str, as_json: bool, file: Path | None, sets: tuple[str, ...]) -> int:  # noqa: FBT001  # click's
-    """Have the running daemon fetch, optimize, test and serve NAME; it goes on with what it has meanwhile."""
-    config = _valid(_read(file, sets))
-    from ears_edge import use_command  # noqa: PLC0415  # as above
-
-    return use_command.run(name, config, as_json=as_json)
-
-
-@models.command("verify", short_help="Compare a model's files with what was pulled.")
-@click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@_with_settings
-def models_verify(name: str, as_json: bool, file: Path | None, sets: tuple[str, ...]) -> int:  # noqa: FBT001  # click's
-    """Compare every file of NAME with what the first pull recorded: exit status 0, or 69 if one differs."""
-    config = _valid(_read(file, sets))
-    from ears_edge import model_commands  # noqa: PLC0415  # as above
-
-    return model_commands.verify(name, config, as_json=as_json)
-
-
-@models.command("remove", short_help="Delete a pulled model.")
-@click.argument("name")
-@_with_settings
-def models_remove(name: str, file: Path | None, sets: tuple[str, ...]) -> int:
-    """Delete the pulled model NAME, or what a fetch that did not end left of it."""
-    config = _valid(_read(file, sets))
-    from ears_edge import model_commands  # noqa: PLC0415  # as above
-
-    return model_commands.remove(name, config)
-
-
-@models.command("optimize", short_help="Rewrite a model for this machine: faster, with the same words.")
-@click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@_with_settings
-def models_optimize(name: str, as_json: bool, file: Path | None, sets: tuple[str, ...]) -> int:  # noqa: FBT001  # click's
-    """Rewrite the encoder of NAME for this CPU; the model's own files stay as they are."""
-    config = _valid(_read(file, sets))
-    from ears_edge import optimize_command  # noqa: PLC0415  # as above
-
-    return optimize_command.run(name, config, as_json=as_json)
-
-
 @cli.group("config")
 def config_group() -> None:
     """Look at the settings."""
@@ -411,21 +258,23 @@ def config_group() -> None:
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 def config_check(file: Path | None) -> int:
     """Find mistakes in FILE (or the file in use) and the environment: exit status 0 or 78."""
-    found = _read(file, ())
-    _tell(found)
+    found = read(file, ())
+    tell(found)
     if found.problems:
         return CONFIG
-    click.echo(f"{_name(found.file) or 'no settings file: the defaults and the environment'}: all is well")
+    click.echo(
+        f"{path_text(found.file) or 'no settings file: the defaults and the environment'}: all is well"
+    )
     return OK
 
 
 @config_group.command("show")
-@_with_settings
+@with_settings
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def config_show(file: Path | None, sets: tuple[str, ...], as_json: bool) -> int:  # noqa: FBT001  # click's
     """Print every setting in effect and where it comes from; secrets stay hidden."""
-    found = _read(file, sets)
-    _valid(found)
+    found = read(file, sets)
+    valid(found)
     shown = found.shown()
     if as_json:
         values = {
@@ -435,7 +284,7 @@ def config_show(file: Path | None, sets: tuple[str, ...], as_json: bool) -> int:
             }
             for section, table in shown.items()
         }
-        click.echo(to_json({"file": _name(found.file), "settings": values}))
+        click.echo(to_json({"file": path_text(found.file), "settings": values}))
         return OK
     for number, (section, table) in enumerate(shown.items()):
         click.echo(f"{'' if number == 0 else chr(10)}[{section}]")
