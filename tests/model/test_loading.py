@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ears_edge.asr.providers import Placement
 from ears_edge.config import Config
 from ears_edge.dsp.features import LogMel
 from ears_edge.engine.loading import load
@@ -36,10 +37,15 @@ def test_an_optimized_encoder_is_taken_and_hears_the_same(
     original = TdtRecognizer.__init__
 
     def noting(
-        self: TdtRecognizer, folder: ModelFolder, *, threads: int, rewritten: Path | None = None
+        self: TdtRecognizer,
+        folder: ModelFolder,
+        *,
+        threads: int,
+        rewritten: Path | None = None,
+        placement: Placement,
     ) -> None:
         loaded.append(rewritten)
-        original(self, folder, threads=threads, rewritten=rewritten)
+        original(self, folder, threads=threads, rewritten=rewritten, placement=placement)
 
     monkeypatch.setattr(TdtRecognizer, "__init__", noting)
     optimized = load(Config(), env)
