@@ -204,9 +204,11 @@ def _in_buckets(encoder: _Signature, threads: int, placement: Placement) -> Buck
     if not isinstance(time, str):
         raise ModelMismatchError(f"{encoder.path}: the time axis of 'audio_signal' has no name to fix it by.")
 
+    path = encoder.path
+
     def open_one(columns: int) -> Run:
         sizes = {**dict.fromkeys(batches, 1), time: columns}
-        return _Encoder(Session(encoder.path, threads, placement, sizes=sizes))
+        return _Encoder(Session(path, threads, placement, sizes=sizes))
 
     buckets = Buckets(open_one)
     buckets.ready(LENGTHS[0])

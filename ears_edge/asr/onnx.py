@@ -1,8 +1,8 @@
 """Every ONNX session; the only module that imports onnxruntime."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple
 
 import numpy.typing as npt
 import onnxruntime as ort
@@ -22,11 +22,10 @@ ORT_ERRORS: Final[tuple[type[Exception], ...]] = (
 """What onnxruntime raises; its own exceptions share no base class but Exception."""
 
 
-class Tensor(Protocol):
-    """An input or output, as a file declares it."""
+class Tensor(NamedTuple):
+    """An input or output, as a file declares it. A copy: onnxruntime's own keeps all weights alive."""
 
-    name: str
-    shape: Sequence[int | str | None]
+    shape: tuple[int | str | None, ...]
     """None or a name where a size is open."""
     type: str
 
@@ -70,8 +69,8 @@ class Session:
             # Source: onnxruntime's header of the keys of run options
             self._giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.path = path
-        self.inputs: Mapping[str, Tensor] = {tensor.name: tensor for tensor in self._session.get_inputs()}
-        self.outputs: Mapping[str, Tensor] = {tensor.name: tensor for tensor in self._session.get_outputs()}
+        self.inputs: Mapping[str, Tensor] = _declared(self._session.get_inputs())
+        self.outputs: Mapping[str, Tensor] = _declared(self._session.get_outputs())
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
 
     def run(
@@ -91,6 +90,10 @@ class Session:
             return self._session.run(outputs, feeds, self._giving_back if give_back else None)
         except ORT_ERRORS as exc:
             raise InferenceError(f"the model failed: {type(exc).__name__}") from exc
+
+
+def _declared(tensors: Iterable[Any]) -> dict[str, Tensor]:  # onnxruntime's, untyped
+    return {tensor.name: Tensor(tuple(tensor.shape), tensor.type) for tensor in tensors}
 
 
 def look_at(path: Path) -> Session:
