@@ -8,6 +8,7 @@ every answer that ends a request with a fault: {"type": "error", "text": ..., "c
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -51,15 +52,24 @@ def use(config: ControlConfig, name: str, env: Mapping[str, str] = os.environ) -
         UnavailableError: No daemon answers.
         ModelError: There is no such model, or somebody asked for another one meanwhile.
     """
-    with _connected(config, env) as sock, sock.makefile("rb") as answers:
-        sock.sendall(f"{to_json({'type': 'use', 'name': name})}\n".encode())
-        sock.settimeout(None)  # a model may take as long as it takes
-        while line := answers.readline(MAX_LINE_BYTES):
-            status = _status(line)
-            yield status
-            if status.phase in ENDS:
-                return
+    for line in _answers(config, env, {"type": "use", "name": name}):
+        status = _status(line)
+        yield status
+        if status.phase in ENDS:
+            return
     raise UnavailableError("the daemon has closed the connection; is it about to stop?")
+
+
+def _answers(config: ControlConfig, env: Mapping[str, str], request: Mapping[str, object]) -> Iterator[bytes]:
+    """Ask, and take lines until the daemon has no more."""
+    with _connected(config, env) as sock, sock.makefile("rb") as answers:
+        # Whoever closes at once may have answered before: then that tells more.
+        with suppress(ConnectionError):
+            sock.sendall(f"{to_json(request)}\n".encode())
+        sock.settimeout(None)  # a model may take as long as it takes
+        with suppress(ConnectionError):
+            while line := answers.readline(MAX_LINE_BYTES):
+                yield line
 
 
 def _status(line: bytes) -> ModelStatus:

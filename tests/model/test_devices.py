@@ -1,5 +1,6 @@
 """Devices, with the CPU in the place of others: one that takes fixed shapes alone, and one that fails."""
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from ears_edge.engine import devices
 from ears_edge.engine.comparison import WINDOWS_S, Comparison, Trial
 from ears_edge.engine.likeness import MIN_COSINE, hear, likeness
 from ears_edge.engine.loading import load
+from ears_edge.engine.preparing import Order, Report, prepare
 from ears_edge.engine.self_test import golden_columns
 from ears_edge.errors import ModelError, ModelNotFoundError
 from ears_edge.models.folder import ModelFolder, resolve
@@ -71,6 +73,24 @@ def test_devices_are_compared_and_what_came_of_it_is_found_again(env: dict[str, 
     other = replace(config, model=replace(config.model, threads=2))
     assert devices.recorded(FOLDER, other, env) is None
     assert devices.recorded(FOLDER, config, {"XDG_CACHE_HOME": "/nowhere"}) is None
+
+
+def test_at_start_devices_are_compared_once_if_there_is_a_choice(
+    env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = wanting("auto").model
+    told: list[Report] = []
+    prepare(Order(model=model, compare=True), told.append, env)
+    assert [report.phase for report in told] == ["ready"]  # there is only the CPU
+    monkeypatch.setattr(devices, "installed", lambda *_: (CPU, FIXED))
+    assert devices.undecided(FOLDER, wanting("auto"), env)
+    assert not devices.undecided(FOLDER, wanting("cpu"), env)
+    prepare(Order(model=model, compare=True), told.append, env)
+    assert [report.phase for report in told[1:]] == ["comparing", "comparing", "ready"]
+    assert re.search(r"embedded runs on \w+: the fastest that hears the same", told[2].note)
+    assert not devices.undecided(FOLDER, wanting("auto"), env)
+    prepare(Order(model=model, compare=True), told.append, env)
+    assert [report.phase for report in told[4:]] == ["ready"]
 
 
 def test_where_there_is_only_the_cpu_nothing_is_compared_or_recorded(

@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-import os
 import socket
 import stat
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -225,14 +225,17 @@ def test_another_program_at_the_socket_is_not_taken_for_ours(short_path: Path) -
         other.bind(str(short_path))
         other.listen()
         using = control.use(ControlConfig(socket=str(short_path)), "big")
-        pid = os.fork()
-        if pid == 0:
+
+        def greet() -> None:
             connection, _ = other.accept()
-            connection.sendall(b"220 mail\r\n")
-            os._exit(0)
+            with connection:
+                connection.sendall(b"220 mail\r\n")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
         with pytest.raises(UnavailableError, match="no daemon of ours"):
             next(using)
-        os.waitpid(pid, 0)
+        thread.join(PATIENCE_S)
 
 
 @pytest.mark.parametrize(
