@@ -24,21 +24,25 @@ class Acoustics:
     def __init__(self, voices: Sequence[Speech], rng: np.random.Generator) -> None:
         self._rng = rng
         self._rooms: list[Response] = [room_response(rng) for _ in range(ROOMS)]
-        self._noises: list[Noise] = [draw_noise(KINDS[i % len(KINDS)], voices, rng) for i in range(NOISES)]
+        kinds = (KINDS[i % len(KINDS)] for i in range(NOISES))
+        self._noises: list[Noise] = [draw_noise(kind, voices, rng) for kind in kinds]
 
-    def heard(self, speech: Speech) -> Sound:
-        """(N,) int16 clean -> float32 with the silence around it, another pace, a room, noise, a microphone."""
+    def heard(self, speech: Speech, hardness: float) -> Sound:
+        """(N,) int16 clean -> float32 with silence around it, another pace, a room, noise, a microphone.
+
+        `hardness` from 0 to 1: how likely rooms and noise are, and how loud the noise may be.
+        """
         rng = self._rng
         sound = np.asarray(speech, np.float32) / np.float32(32768)
         if rng.random() < 0.6:
             sound = soxr.resample(sound, RATE, RATE * rng.uniform(0.87, 1.15), quality="LQ")
         before, after = (int(rng.uniform(0.05, 0.9) ** 1.5 * RATE) for _ in range(2))
         sound = np.concatenate((np.zeros(before, np.float32), sound, np.zeros(after, np.float32)))
-        if rng.random() < 0.6:
+        if rng.random() < 0.6 * hardness:
             sound = _convolve(sound, self._rooms[rng.integers(ROOMS)])
         sound /= np.abs(sound).max() + 1e-6
-        if rng.random() < 0.85:
-            sound = self._among_noise(sound)
+        if rng.random() < 0.5 + 0.4 * hardness:
+            sound = self._among_noise(sound, hardness)
         return self._recorded(sound)
 
     def silence(self) -> Sound:
@@ -52,12 +56,15 @@ class Acoustics:
         rng = self._rng
         noise = self._noises[rng.integers(NOISES)]
         start = rng.integers(0, SECONDS * RATE - length) if length < SECONDS * RATE else 0
-        noise = np.resize(noise[start:], length) if len(noise) - start < length else noise[start : start + length]
+        noise = (
+            np.resize(noise[start:], length) if len(noise) - start < length else noise[start : start + length]
+        )
         return _convolve(noise, self._rooms[rng.integers(ROOMS)]) if rng.random() < 0.3 else noise.copy()
 
-    def _among_noise(self, sound: Sound) -> Sound:
+    def _among_noise(self, sound: Sound, hardness: float) -> Sound:
         power = np.square(sound).mean()
-        ratio = self._rng.uniform(0.0, 30.0) if self._rng.random() < 0.7 else self._rng.uniform(20.0, 45.0)
+        quiet = self._rng.random() < 0.3
+        ratio = self._rng.uniform(20.0, 45.0) if quiet else self._rng.uniform(25.0 * (1.0 - hardness), 30.0)
         noise = self._background(len(sound))
         level = np.sqrt(power / (np.square(noise).mean() + 1e-9) * 10.0 ** (-ratio / 10.0))
         return np.asarray(sound + level * noise, np.float32)
@@ -79,7 +86,9 @@ class Acoustics:
             narrow = np.sign(companded) * (256 ** np.abs(companded) - 1) / 255
             sound = soxr.resample(narrow, RATE // 2, RATE, quality="LQ")
         if rng.random() < 0.5:
-            sound = sound + rng.standard_normal(len(sound)).astype(np.float32) * np.float32(10.0 ** rng.uniform(-5, -2.7))
+            sound = sound + rng.standard_normal(len(sound)).astype(np.float32) * np.float32(
+                10.0 ** rng.uniform(-5, -2.7)
+            )
         return np.asarray(np.clip(np.round(sound * 32768), -32768, 32767) / 32768, np.float32)
 
     def _coloured(self, sound: Sound) -> Sound:
@@ -101,4 +110,6 @@ class Acoustics:
 
 def _convolve(sound: Sound, response: Response) -> Sound:
     length = fft.next_fast_len(len(sound) + len(response), real=True)
-    return np.asarray(fft.irfft(fft.rfft(sound, length) * fft.rfft(response, length), length)[: len(sound)], np.float32)
+    return np.asarray(
+        fft.irfft(fft.rfft(sound, length) * fft.rfft(response, length), length)[: len(sound)], np.float32
+    )

@@ -44,7 +44,9 @@ def main() -> None:
     """Read the command line, evaluate, print the table."""
     parser = argparse.ArgumentParser(description="Print the word error rates of the embedded model.")
     parser.add_argument("--model", type=Path, default=EMBEDDED, help="a folder in the onnx-asr layout")
-    parser.add_argument("--speech", type=Path, default=SPEECH, help="folder of the test clips and their MANIFEST.tsv")
+    parser.add_argument(
+        "--speech", type=Path, default=SPEECH, help="folder of the test clips and their MANIFEST.tsv"
+    )
     parser.add_argument("--held-out", type=Path, help="folder of shards by `training.held_out`: a larger set")
     parser.add_argument("--references", action="store_true", help="also run the recognizers of others")
     parser.add_argument("--words", action="store_true", help="print what was said and heard, clip by clip")
@@ -57,7 +59,11 @@ def main() -> None:
     print("|---" * (3 + len(recognizers)) + "|")
     for name, clips in sets.items():
         scores = [_score(recognizer, clips, words=asked.words) for recognizer in recognizers.values()]
-        print(f"| {name} | {len(clips)} | {sum(len(clip.text.split()) for clip in clips)} | " + " | ".join(scores) + " |")
+        print(
+            f"| {name} | {len(clips)} | {sum(len(clip.text.split()) for clip in clips)} | "
+            + " | ".join(scores)
+            + " |"
+        )
     silent = non_speech()
     wrong = [sum(bool(recognizer(clip)) for clip in silent) for recognizer in recognizers.values()]
     print(f"| non-speech, clips with words | {len(silent)} | 0 | " + " | ".join(map(str, wrong)) + " |")

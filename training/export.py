@@ -1,7 +1,7 @@
 """Export: `python -m training.export --checkpoint FILE --out FOLDER`.
 
-NeMo's exporter writes the graphs, onnxruntime's dynamic quantization makes them INT8: the way the large models in
-this layout are made, so that the product's rewriting of encoders finds the same patterns.
+NeMo's exporter writes the graphs, onnxruntime's dynamic quantization makes them INT8: the way the large
+models in this layout are made, so that the product's rewriting of encoders finds the same patterns.
 """
 
 import argparse

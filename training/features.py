@@ -1,9 +1,9 @@
 """The product's log-mel features for whole clips at once, and their masking and warping."""
 
 import numpy as np
+
 from ears_edge.dsp.features import LOG_GUARD, N_FFT, PRE_EMPHASIS, WINDOW, mel_filters, normalize
 from ears_edge.units import F32, HOP
-from scipy import fft
 
 MELS = 128
 _WINDOW = np.hanning(WINDOW).astype(np.float32)
@@ -13,8 +13,8 @@ def log_mel(sound: F32) -> F32:
     """(N,) float32 at 16 kHz -> (N // 160, 128) float32, as the product computes them, but for rounding."""
     emphasized = np.append(sound[:1], sound[1:] - PRE_EMPHASIS * sound[:-1])
     padded = np.pad(emphasized, (WINDOW // 2, WINDOW))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[:: HOP][: len(sound) // HOP]
-    spectrum = fft.rfft(frames * _WINDOW, N_FFT)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP][: len(sound) // HOP]
+    spectrum = np.fft.rfft(frames * _WINDOW, N_FFT)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
     return np.asarray(np.log(power @ mel_filters(MELS) + LOG_GUARD), np.float32)
 

@@ -76,7 +76,7 @@ def draw_style(styles: dict[str, Style], rng: random.Random) -> tuple[str, Style
     style = np.concatenate(
         [_mix(styles, timbre)[:, :TIMBRE], _mix(styles, prosody)[:, TIMBRE:]], axis=1, dtype=np.float32
     )
-    british = first[0] == "b" if rng.random() < 0.8 else rng.random() < 0.4  # noqa: PLR2004
+    british = first[0] == "b" if rng.random() < 0.8 else rng.random() < 0.4
     return "+".join(timbre), style, british
 
 

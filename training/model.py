@@ -42,8 +42,8 @@ class Recognizer(nn.Module):
     def encode(self, features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Clips of (T, 128) float32 normalized columns -> (B, T / 8, 144) float32 and (B,) int64 frames.
 
-        The subsampling runs clip by clip, in float32 and channels last: its wide intermediate results stay in the
-        processor's cache, where a whole batch of them takes ten times as long. The layers run in bfloat16.
+        The subsampling runs clip by clip, in float32 and channels last: so its wide intermediate results stay
+        in the processor's cache; a whole batch of them takes ten times as long. The layers run in bfloat16.
         """
         subsampling = self.nemo.encoder.pre_encode
         rows = []
@@ -59,7 +59,7 @@ class Recognizer(nn.Module):
         return encoded.transpose(1, 2).float(), frames
 
     def join(self, encoded: torch.Tensor, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """(B, T, 144) and (B, U) int64 -> (B, T, U + 1, V + 1 + 5) bfloat16 logits of tokens and durations."""
+        """(B, T, 144) and (B, U) int64 -> (B, T, U + 1, V + 1 + 5) bfloat16 logits, durations last."""
         predicted, _, _ = self.nemo.decoder(targets=tokens, target_length=lengths)
         with torch.autocast("cpu", torch.bfloat16):
             logits: torch.Tensor = self.nemo.joint(
@@ -71,7 +71,9 @@ class Recognizer(nn.Module):
 def load(path: Path, labels: Sequence[str]) -> Recognizer:
     """A model with the weights of a float checkpoint."""
     model = Recognizer(labels)
-    weights = {name: value.float() if value.is_floating_point() else value for name, value in load_file(path).items()}
+    weights = {
+        name: value.float() if value.is_floating_point() else value for name, value in load_file(path).items()
+    }
     model.load_state_dict(weights)
     return model
 
@@ -79,7 +81,9 @@ def load(path: Path, labels: Sequence[str]) -> Recognizer:
 def save(model: nn.Module, path: Path) -> None:
     """Write the weights as float16: half the size, and far finer than INT8."""
     state = model.state_dict()
-    save_file({name: (t.half() if t.is_floating_point() else t).contiguous() for name, t in state.items()}, path)
+    save_file(
+        {name: (t.half() if t.is_floating_point() else t).contiguous() for name, t in state.items()}, path
+    )
 
 
 def read_labels(vocabulary: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Background sounds: coloured noise, hum, machines, music, babble, knocks. All are computed, none is recorded."""
+"""Background sounds: coloured noise, hum, machines, music, babble, knocks; all computed, none recorded."""
 
 from collections.abc import Sequence
 
@@ -35,7 +35,7 @@ def draw_noise(kind: str, voices: Sequence[Speech], rng: np.random.Generator) ->
             sound = _knocks(length, rng) + _coloured(length, rng) * rng.uniform(0.02, 0.3)
         case _:
             pair = rng.choice(KINDS[:-2], 2)
-            sound = sum(draw_noise(part, voices, rng) * rng.uniform(0.3, 1.0) for part in pair)
+            sound = np.sum([draw_noise(part, voices, rng) * rng.uniform(0.3, 1.0) for part in pair], axis=0)
     return np.asarray(sound / (np.sqrt(np.square(sound).mean()) + 1e-9), np.float32)
 
 
@@ -45,7 +45,9 @@ def _coloured(length: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     hertz = np.linspace(0.0, RATE / 2, len(spectrum))
     gain = np.maximum(hertz, 30.0) ** -rng.uniform(0.0, 1.2)
     for _ in range(rng.integers(0, 4)):
-        gain *= 1.0 + rng.uniform(0.0, 4.0) * np.exp(-(((hertz - rng.uniform(80, 5000)) / rng.uniform(50, 900)) ** 2))
+        gain *= 1.0 + rng.uniform(0.0, 4.0) * np.exp(
+            -(((hertz - rng.uniform(80, 5000)) / rng.uniform(50, 900)) ** 2)
+        )
     return np.asarray(fft.irfft(spectrum * gain, length))
 
 
@@ -55,9 +57,11 @@ def _machine(length: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     sound = _coloured(length, rng)
     sound /= np.sqrt(np.square(sound).mean())
     sound *= 1.0 + rng.uniform(0.0, 0.6) * np.sin(2 * np.pi * rng.uniform(0.5, 25.0) * seconds)
-    if rng.random() < 0.5:  # noqa: PLR2004
+    if rng.random() < 0.5:
         whine = rng.uniform(120, 2500)
-        sound += rng.uniform(0.1, 0.8) * np.sin(2 * np.pi * whine * seconds + 3.0 * np.sin(2 * np.pi * seconds))
+        sound += rng.uniform(0.1, 0.8) * np.sin(
+            2 * np.pi * whine * seconds + 3.0 * np.sin(2 * np.pi * seconds)
+        )
     return sound
 
 
@@ -65,7 +69,9 @@ def _hum(length: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     seconds, mains = np.arange(length) / RATE, rng.choice((50.0, 60.0))
     return np.asarray(
         sum(
-            rng.uniform(0.1, 1.0) / harmonic * np.sin(2 * np.pi * mains * harmonic * seconds + rng.uniform(0, 6.3))
+            rng.uniform(0.1, 1.0)
+            / harmonic
+            * np.sin(2 * np.pi * mains * harmonic * seconds + rng.uniform(0, 6.3))
             for harmonic in range(1, int(rng.integers(4, 20)))
         )
     )
@@ -99,7 +105,9 @@ def _knocks(length: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         start = rng.integers(0, length - RATE)
         seconds = np.arange(RATE // 2) / RATE
         ring = np.sin(2 * np.pi * rng.uniform(100, 5000) * seconds) + 0.5 * rng.standard_normal(len(seconds))
-        sound[start : start + len(seconds)] += ring * np.exp(-seconds * rng.uniform(15, 300)) * rng.uniform(0.1, 1.0)
+        sound[start : start + len(seconds)] += (
+            ring * np.exp(-seconds * rng.uniform(15, 300)) * rng.uniform(0.1, 1.0)
+        )
     return sound
 
 
@@ -107,9 +115,9 @@ def _talk(length: int, voices: Sequence[Speech], rng: np.random.Generator) -> np
     """Somebody speaks on and on, dulled as from another room."""
     sound, at = np.zeros(length), int(rng.integers(0, RATE))
     while at < length:
-        said = voices[rng.integers(len(voices))][: length - at]
+        said = voices[int(rng.integers(len(voices)))][: length - at]
         sound[at : at + len(said)] = said / 32768.0
         at += len(said) + int(rng.uniform(0.0, 0.6) * RATE)
-    if rng.random() < 0.5:  # noqa: PLR2004
+    if rng.random() < 0.5:
         sound = signal.lfilter(*signal.butter(1, rng.uniform(800, 4000), fs=RATE), sound)
     return np.asarray(sound)

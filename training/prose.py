@@ -9,7 +9,9 @@ from pathlib import Path
 
 WORDNET = Path("/usr/share/wordnet")
 FORTUNES = Path("/usr/share/games/fortunes")
-NOT_PROSE = frozenset({"ascii-art", "art", "definitions", "startrek", "drugs", "debian", "linuxcookie", "translate-me"})
+NOT_PROSE = frozenset(
+    {"ascii-art", "art", "definitions", "startrek", "drugs", "debian", "linuxcookie", "translate-me"}
+)
 WORDS = range(3, 19)
 PLAIN = re.compile(r"[A-Za-z][A-Za-z',.!?; -]*")
 """Letters and the punctuation of the vocabulary: nothing that could be read out in more than one way."""
@@ -27,18 +29,24 @@ def read_prose(wordnet: Path = WORDNET, fortunes: Path = FORTUNES) -> list[str]:
 def draw_reading(prose: list[str], rng: random.Random) -> str:
     """One sentence, now and then two."""
     first = rng.choice(prose)
-    return f"{first} {rng.choice(prose)}" if len(first.split()) < 8 and rng.random() < 0.15 else first  # noqa: PLR2004
+    return f"{first} {rng.choice(prose)}" if len(first.split()) < 8 and rng.random() < 0.15 else first
 
 
 def _examples(folder: Path) -> list[str]:
-    glosses = (line for path in sorted(folder.glob("data.*")) for line in path.read_text("utf-8").splitlines())
+    glosses = (
+        line for path in sorted(folder.glob("data.*")) for line in path.read_text("utf-8").splitlines()
+    )
     return [example for line in glosses for example in re.findall(r'"([^"]+)"', line.partition("|")[2])]
 
 
 def _quotations(folder: Path) -> list[str]:
     files = [path for path in sorted(folder.glob("*")) if not path.suffix and path.name not in NOT_PROSE]
     quotes = (quote for path in files for quote in path.read_text("utf-8", errors="ignore").split("\n%\n"))
-    return [part for quote in quotes for part in re.split(r"(?<=[.!?])\s+", re.sub(r"\s+", " ", quote.split("--")[0]))]
+    return [
+        part
+        for quote in quotes
+        for part in re.split(r"(?<=[.!?])\s+", re.sub(r"\s+", " ", quote.split("--")[0]))
+    ]
 
 
 def _tidy(text: str) -> str:

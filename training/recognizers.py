@@ -20,7 +20,7 @@ class Recognizer(Protocol):
 
 
 class Ours:
-    """A model in the onnx-asr layout, decoded by the product in one window over the whole clip, on one thread."""
+    """A model in the onnx-asr layout, decoded by the product, one window a clip, on one core."""
 
     def __init__(self, folder: Path) -> None:
         self._model = TdtRecognizer.load(folder, threads=1)
@@ -60,9 +60,14 @@ def moonshine_tiny() -> Recognizer:
     )
 
     def hear(sound: F32) -> str:
-        return " ".join(line.text.strip() for line in model.transcribe_without_streaming(sound.tolist(), 16_000).lines)
+        return " ".join(
+            line.text.strip() for line in model.transcribe_without_streaming(sound.tolist(), 16_000).lines
+        )
 
     return hear
 
 
-REFERENCES: dict[str, Callable[[], Recognizer]] = {"whisper tiny.en": whisper_tiny, "moonshine tiny": moonshine_tiny}
+REFERENCES: dict[str, Callable[[], Recognizer]] = {
+    "whisper tiny.en": whisper_tiny,
+    "moonshine tiny": moonshine_tiny,
+}

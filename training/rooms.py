@@ -1,7 +1,8 @@
 """Synthetic room impulse responses: early reflections of a box-shaped room, and a diffuse tail.
 
 Source: Allen and Berkley, "Image method for efficiently simulating small-room acoustics" (1979), with one
-absorption for all walls; the tail is noise whose high frequencies die first, at the level where the images stop.
+absorption for all walls; the tail is noise whose high frequencies die first, as loud as the images at its
+start.
 """
 
 import numpy as np
@@ -33,7 +34,9 @@ def room_response(rng: np.random.Generator) -> Response:
     response = np.zeros(length)
     # The signs make the images' sum as rough as a real wall does.
     signs = np.where(walls[heard] == 0, 1.0, rng.choice((-1.0, 1.0), heard.sum(), p=(0.25, 0.75)))
-    np.add.at(response, arrivals[heard].astype(np.intp), signs * reflection ** walls[heard] / distances[heard])
+    np.add.at(
+        response, arrivals[heard].astype(np.intp), signs * reflection ** walls[heard] / distances[heard]
+    )
     response += _tail(response, length, reverberation, rng)
     return np.asarray(response / np.sqrt(np.square(response).sum()), np.float32)
 
@@ -63,5 +66,7 @@ def _tail(
     share = np.minimum(seconds / reverberation, 1.0)
     shaped = (noise * (1.0 - share) + dull * share) * 10.0 ** (-3.0 * seconds / reverberation)
     shaped[:mixing] *= np.linspace(0.0, 1.0, mixing)
-    level = np.sqrt(np.square(early[mixing : 2 * mixing]).mean() / np.square(shaped[mixing : 2 * mixing]).mean())
+    level = np.sqrt(
+        np.square(early[mixing : 2 * mixing]).mean() / np.square(shaped[mixing : 2 * mixing]).mean()
+    )
     return np.asarray(shaped * level * rng.uniform(0.5, 1.2), np.float64)

@@ -55,7 +55,7 @@ def main() -> None:
         parser.error("kokoro needs --kokoro-voices")
     speak = kokoro(asked.kokoro_voices) if asked.tool == "kokoro" else FAST[asked.tool]()
     asked.out.mkdir(parents=True, exist_ok=True)
-    rng = random.Random(f"{asked.tool} {asked.seed}")  # noqa: S311
+    rng = random.Random(f"{asked.tool} {asked.seed}")
     endless, hours, started = clips(asked.tool, speak, rng), 0.0, time.monotonic()
     shard = 0
     while hours < asked.hours:

@@ -1,7 +1,7 @@
 """The voices: each synthesizer says a sentence as a speaker drawn anew.
 
-A speaker's size is changed by playing the sound at another rate (pitch and formants go together), with the pace
-corrected before, so that small people do not speak faster.
+A speaker's size is changed by playing the sound at another rate (pitch and formants go together), with the
+pace corrected before, so that small people do not speak faster.
 """
 
 import importlib
@@ -41,7 +41,7 @@ def kokoro(voices: Path) -> Synthesizer:
 
     def speak(text: str, rng: random.Random) -> Spoken:
         name, style, british = draw_style(model.styles, rng)
-        size = rng.uniform(0.88, 1.13) if rng.random() < 0.6 else 1.0  # noqa: PLR2004
+        size = rng.uniform(0.88, 1.13) if rng.random() < 0.6 else 1.0
         sound = model.speak(text, style, british=british, speed=rng.uniform(0.8, 1.3) / size)
         return Spoken(sound, round(NEURAL_RATE * size), name)
 
@@ -60,16 +60,19 @@ def hibari() -> Synthesizer:
     phonemes = [importlib.import_module("hibari.g2p").G2P(british=british) for british in (False, True)]
 
     def speak(text: str, rng: random.Random) -> Spoken:
-        ids = model.ids(phonemes[rng.random() < 0.2](text))  # noqa: PLR2004
-        feeds = {"ids": np.asarray([ids], np.int64), "speed": np.asarray([rng.uniform(0.75, 1.35)], np.float32)}
+        ids = model.ids(phonemes[rng.random() < 0.2](text))
+        feeds = {
+            "ids": np.asarray([ids], np.int64),
+            "speed": np.asarray([rng.uniform(0.75, 1.35)], np.float32),
+        }
         harmonic, phase, noise, rest, rest_phase, pitch = (row[0] for row in model.sess.run(None, feeds))
         throat = rng.uniform(0.80, 1.18)
         harmonic, noise, rest = (_warp(row, throat) for row in (harmonic, noise, rest))
-        middle = float(np.median(pitch[pitch > 40.0])) if (pitch > 40.0).any() else 200.0  # noqa: PLR2004
-        register = rng.uniform(0.42, 0.75) if throat < 1.0 and rng.random() < 0.7 else rng.uniform(0.7, 1.45)  # noqa: PLR2004
+        middle = float(np.median(pitch[pitch > 40.0])) if (pitch > 40.0).any() else 200.0
+        register = rng.uniform(0.42, 0.75) if throat < 1.0 and rng.random() < 0.7 else rng.uniform(0.7, 1.45)
         liveliness = rng.uniform(0.4, 1.4)
         moved = np.maximum(pitch, 1.0) / middle
-        pitch = np.where(pitch > 40.0, np.maximum(middle * register * moved**liveliness, 55.0), pitch)  # noqa: PLR2004
+        pitch = np.where(pitch > 40.0, np.maximum(middle * register * moved**liveliness, 55.0), pitch)
         breath = rng.uniform(-1.0, 1.0)
         tilt = np.linspace(0.0, rng.uniform(-1.5, 1.5), len(harmonic), dtype=np.float32)[:, None]
         sound = vocoder.synth(
@@ -108,10 +111,13 @@ def espeak() -> Synthesizer:
 
 
 def festival() -> Synthesizer:
-    """festival's HTS voice slt and its diphone voice kal (BSD-like)."""
+    """Two voices of festival (BSD-like): slt by HTS, kal by diphones."""
 
     def speak(text: str, rng: random.Random) -> Spoken:
-        voice, size = rng.choice(("cmu_us_slt_arctic_hts", "cmu_us_slt_arctic_hts", "kal_diphone")), _size(rng)
+        voice, size = (
+            rng.choice(("cmu_us_slt_arctic_hts", "cmu_us_slt_arctic_hts", "kal_diphone")),
+            _size(rng),
+        )
         pace = f"(Parameter.set 'Duration_Stretch {size * rng.uniform(0.85, 1.2):.3f})"
         sound, rate = _run("text2wave", "-eval", f"(voice_{voice})", "-eval", pace, "-o", stdin=text)
         return Spoken(sound, round(rate * size), voice)
@@ -119,7 +125,12 @@ def festival() -> Synthesizer:
     return speak
 
 
-FAST: dict[str, Callable[[], Synthesizer]] = {"hibari": hibari, "flite": flite, "espeak": espeak, "festival": festival}
+FAST: dict[str, Callable[[], Synthesizer]] = {
+    "hibari": hibari,
+    "flite": flite,
+    "espeak": espeak,
+    "festival": festival,
+}
 """The synthesizers that need nothing but their package."""
 
 

@@ -1,7 +1,7 @@
 """The token-and-duration transducer's loss on the CPU, with exact gradients.
 
-Source: Xu et al., "Efficient Sequence Transduction by Jointly Predicting Tokens and Durations" (2023); equal to
-NeMo's TDTLossPytorch, sigma (logit under-normalization) included.
+Source: Xu et al., "Efficient Sequence Transduction by Jointly Predicting Tokens and Durations" (2023); equal
+to NeMo's TDTLossPytorch, sigma (logit under-normalization) included.
 """
 
 import math
@@ -30,14 +30,14 @@ def _logaddexp(a: float, b: float) -> float:
 
 
 @numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]  # numba has no types
-def _sweep(
+def _sweep(  # noqa: C901, PLR0912, PLR0917  # numba inlines no closures; one loop over the lattice each way
     blank: F32, label: F32, duration: F32, frames: I64, labels: I64, loss: F32,
     d_blank: F32, d_label: F32, d_duration: F32,
 ) -> None:  # fmt: skip
     """Fill the losses and the gradients with respect to the log-probabilities, clip by clip.
 
-    A blank takes 1 to 4 frames and ends the clip when it lands on its end after the last label; a label takes 0 to
-    4 and never ends it.
+    A blank takes 1 to 4 frames, and ends the clip when it lands on its end after the last label; a label
+    takes 0 to 4 and never ends it.
     """
     for b in range(duration.shape[0]):
         last, full = frames[b], labels[b]
@@ -83,7 +83,7 @@ class _TdtLoss(torch.autograd.Function):
     """One pass over the logits each way: the softmax's gradient is written down, not traced."""
 
     @staticmethod
-    def forward(  # type: ignore[override]  # torch declares *args
+    def forward(
         ctx: Any,  # noqa: ANN401  # torch's context takes any attribute
         logits: torch.Tensor,
         labels: torch.Tensor,
@@ -105,7 +105,7 @@ class _TdtLoss(torch.autograd.Function):
         return torch.from_numpy(loss)
 
     @staticmethod
-    def backward(  # type: ignore[override]  # torch declares *grad_outputs
+    def backward(
         ctx: Any,  # noqa: ANN401  # torch's context takes any attribute
         outer: torch.Tensor,
     ) -> tuple[torch.Tensor, None, None, None]:
@@ -135,5 +135,5 @@ def tdt_loss(
         frames: (B,) int64, how many of the T frames are the clip's.
         lengths: (B,) int64, how many of the U labels are the clip's.
     """
-    loss: torch.Tensor = _TdtLoss.apply(logits, labels, frames, lengths)  # type: ignore[no-untyped-call]
+    loss: torch.Tensor = _TdtLoss.apply(logits, labels, frames, lengths)
     return loss

@@ -1,8 +1,8 @@
 """Train: `python -m training.train --data FOLDER --work FOLDER --minutes M`.
 
-Two processes, one a core, each with batches of its own; their gradients are averaged. One thread a process
-trains about 1.6 times as fast as two threads in one. The learning rate follows the clock: it is at its end when
-the time is up, whatever else the machine does. A run that was stopped goes on where its last state was saved.
+One process a core, each with batches of its own; their gradients are averaged. Two processes of one thread
+train about 1.6 times as fast as one of two threads. The learning rate follows the clock: it is at its end
+when the time is up, whatever else the machine does. A run that was stopped goes on where it was last saved.
 """
 
 import argparse
@@ -29,14 +29,14 @@ from training.tdt_loss import tdt_loss
 HERE = Path(__file__).parent
 VOCABULARY = HERE.parent / "ears_edge" / "models" / "embedded" / "vocab.txt"
 
-SHARES = {"kokoro": 0.50, "hibari": 0.25, "flite": 0.12, "espeak": 0.08, "festival": 0.05}
+SHARES = {"kokoro": 0.45, "hibari": 0.28, "flite": 0.13, "espeak": 0.09, "festival": 0.05}
 """How often a clip is of which synthesizer: the natural ones count most."""
 SILENT = 0.03
 """Share of clips in which nobody speaks."""
 PAIRED = 0.08
 """Share of clips that are two sentences with a pause between them."""
-BATCH_SECONDS = 36.0
-POOL = 192
+BATCH_SECONDS = 24.0
+POOL = 128
 """Clips that are heard together and sorted by length, so that batches need little padding."""
 LONGEST_SECONDS = 16.0
 PEAK_RATE, FINAL_RATE, WARM_UP_STEPS = 1.5e-3, 1e-5, 300
@@ -45,6 +45,8 @@ CLIP_NORM = 2.0
 CTC_SHARE = 0.3
 AVERAGED_STEPS = 400
 """The weights that are exported are a running mean over about so many steps."""
+EASIEST, HARD_FROM = 0.3, 0.6
+"""Rooms and noise begin mild, and grow to their full strength within about half of the time."""
 HOPELESS = 50.0
 """A clip with a higher loss a token is left out: it is broken."""
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
@@ -88,15 +90,18 @@ class Corpus:
         return clips[rng.integers(len(clips))]
 
     def __str__(self) -> str:
-        hours = {tool: sum(len(clip.speech) for clip in rows) / RATE / 3600 for tool, rows in self._clips.items()}
+        hours = {
+            tool: sum(len(clip.speech) for clip in rows) / RATE / 3600 for tool, rows in self._clips.items()
+        }
         return ", ".join(f"{tool} {value:.2f} h" for tool, value in hours.items())
 
 
 class Listening:
-    """Batches without end: clips as they are heard in rooms."""
+    """Batches without end: clips as they are heard in rooms. `hardness` (0 to 1) may be set at any time."""
 
     def __init__(self, corpus: Corpus, tokenizer: Tokenizer, rng: np.random.Generator) -> None:
         self._corpus, self._tokenizer, self._rng = corpus, tokenizer, rng
+        self.hardness = 0.0
         self._acoustics = Acoustics([corpus.draw(rng).speech for _ in range(600)], rng)
 
     def batches(self) -> Iterator[Batch]:
@@ -121,7 +126,7 @@ class Listening:
             pause = np.zeros(int(self._rng.uniform(0.1, 1.0) * RATE), np.int16)
             if len(speech) + len(pause) + len(second.speech) < 12 * RATE:
                 speech, text = np.concatenate((speech, pause, second.speech)), f"{text} {second.text}"
-        return self._acoustics.heard(speech)[: int(LONGEST_SECONDS * RATE)], text
+        return self._acoustics.heard(speech, self.hardness)[: int(LONGEST_SECONDS * RATE)], text
 
     def _batch(self, rows: list[tuple[Sound, str]]) -> Batch:
         tokens = [torch.from_numpy(self._tokenizer.encode(text)) for _, text in rows]
@@ -138,7 +143,7 @@ class Listening:
 class Optimizer:
     """AdamW over one flat vector of all weights, with one for the gradients and one for the running mean.
 
-    Source: Loshchilov and Hutter (2019). Flat, since a step over hundreds of small tensors costs more than the sums.
+    Source: Loshchilov and Hutter (2019). Flat, since hundreds of small tensors cost more than their sums.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -186,7 +191,9 @@ def losses(model: Recognizer, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]
     """Mean loss a token: the transducer's, and the CTC head's."""
     encoded, frames = model.encode(batch.features)
     each = batch.lengths.clamp(min=1)
-    transducer = tdt_loss(model.join(encoded, batch.tokens, batch.lengths), batch.tokens, frames, batch.lengths) / each
+    transducer = (
+        tdt_loss(model.join(encoded, batch.tokens, batch.lengths), batch.tokens, frames, batch.lengths) / each
+    )
     chances = torch.log_softmax(model.ctc(encoded), -1).transpose(0, 1)
     ctc = nn.functional.ctc_loss(
         chances, batch.tokens, frames, batch.lengths, blank=model.blank, reduction="none", zero_infinity=True
@@ -202,7 +209,7 @@ def learning_rate(progress: float, steps: int, peak: float) -> float:
 
 
 def keep_memory() -> None:
-    """Let the C library keep freed memory: a step's large tensors otherwise come from the kernel each time anew.
+    """Let the C library keep freed memory: a step's large tensors come from the kernel anew otherwise.
 
     Source: glibc, mallopt(3). A third of a step's time went into page faults.
     """
@@ -228,18 +235,21 @@ def worker(rank: int, asked: argparse.Namespace) -> None:
     rng = np.random.default_rng((asked.seed, rank, optimizer.steps))
     torch.manual_seed(int(rng.integers(1 << 31)))
     corpus = Corpus(asked.data)
-    batches = Listening(corpus, Tokenizer(HERE / "tokenizer.model"), rng).batches()
+    listening = Listening(corpus, Tokenizer(HERE / "tokenizer.model"), rng)
+    batches = listening.batches()
     model.train()
-    started = saved = scanned = time.monotonic() - elapsed
+    reported = saved = scanned = time.monotonic()
+    started = reported - elapsed
     history: list[tuple[float, float, float]] = []
     while True:
         progress = torch.tensor((time.monotonic() - started) / 60 / asked.minutes)
         dist.broadcast(progress, 0)
         if progress >= 1:
             break
+        listening.hardness = min(1.0, EASIEST + float(progress) / HARD_FROM)
         batch = next(batches)
         transducer, ctc = losses(model, batch)
-        (transducer + CTC_SHARE * ctc).backward()  # type: ignore[no-untyped-call]
+        (transducer + CTC_SHARE * ctc).backward()
         norm = optimizer.step(learning_rate(float(progress), optimizer.steps, asked.peak))
         history.append((transducer.item(), ctc.item(), batch.seconds))
         now = time.monotonic()
@@ -249,10 +259,12 @@ def worker(rank: int, asked: argparse.Namespace) -> None:
         if rank == 0 and optimizer.steps % REPORT_STEPS == 0:
             means = np.mean(history[-REPORT_STEPS:], axis=0)
             print(
-                f"{(now - started) / 60:.1f} min, step {optimizer.steps}: tdt {means[0]:.3f}, ctc {means[1]:.3f}, "
-                f"norm {norm:.2f}, {sum(row[2] for row in history) / (now - started - elapsed):.0f} x on this core; {corpus}",
+                f"{(now - started) / 60:.1f} min, step {optimizer.steps}: "
+                f"tdt {means[0]:.3f}, ctc {means[1]:.3f}, "
+                f"norm {norm:.2f}, {means[2] * REPORT_STEPS / (now - reported):.0f} x on this core; {corpus}",
                 flush=True,
             )
+            reported = now
         if rank == 0 and now - saved > SAVE_SECONDS:
             keep(model, optimizer, now - started, asked.work)
             saved = now
@@ -286,7 +298,7 @@ def main() -> None:
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     (asked.work / "meeting").unlink(missing_ok=True)
-    multiprocessing.spawn(worker, (asked,), asked.processes)  # type: ignore[no-untyped-call]
+    multiprocessing.spawn(worker, (asked,), asked.processes)
 
 
 if __name__ == "__main__":
