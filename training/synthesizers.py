@@ -1,0 +1,156 @@
+"""The voices: each synthesizer says a sentence as a speaker drawn anew.
+
+A speaker's size is changed by playing the sound at another rate (pitch and formants go together), with the
+pace corrected before, so that small people do not speak faster.
+"""
+
+import importlib
+import random
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import soundfile
+
+from training.kokoro import RATE as NEURAL_RATE
+from training.kokoro import Kokoro, Sound, draw_style
+
+
+class Spoken(NamedTuple):
+    """One sentence as it was said."""
+
+    sound: Sound
+    rate: int
+    """Hz; not always the synthesizer's own."""
+    speaker: str
+
+
+class Synthesizer(Protocol):
+    """Says sentences, each as another speaker."""
+
+    def __call__(self, text: str, rng: random.Random) -> Spoken:
+        """Say one sentence."""
+
+
+def kokoro(voices: Path) -> Synthesizer:
+    """Kokoro-82M (see kokoro.py): the most natural one, about 1.5 times real time on a core."""
+    model = Kokoro(voices)
+
+    def speak(text: str, rng: random.Random) -> Spoken:
+        name, style, british = draw_style(model.styles, rng)
+        size = rng.uniform(0.88, 1.13) if rng.random() < 0.6 else 1.0
+        sound = model.speak(text, style, british=british, speed=rng.uniform(0.8, 1.3) / size)
+        return Spoken(sound, round(NEURAL_RATE * size), name)
+
+    return speak
+
+
+def hibari() -> Synthesizer:
+    """One natural voice with a parametric vocoder (Apache-2.0), about 100 times real time.
+
+    Its network gives spectra and pitch apart, so formants, pitch, intonation and breath are drawn for each
+    sentence before the vocoder runs: one accent and one way of reading, but very many throats.
+    """
+    package = importlib.import_module("hibari")
+    vocoder: Any = importlib.import_module("hibari.dsp")
+    model = package.Hibari(threads=1)
+    phonemes = [importlib.import_module("hibari.g2p").G2P(british=british) for british in (False, True)]
+
+    def speak(text: str, rng: random.Random) -> Spoken:
+        ids = model.ids(phonemes[rng.random() < 0.2](text))
+        feeds = {
+            "ids": np.asarray([ids], np.int64),
+            "speed": np.asarray([rng.uniform(0.75, 1.35)], np.float32),
+        }
+        harmonic, phase, noise, rest, rest_phase, pitch = (row[0] for row in model.sess.run(None, feeds))
+        throat = rng.uniform(0.80, 1.18)
+        harmonic, noise, rest = (_warp(row, throat) for row in (harmonic, noise, rest))
+        middle = float(np.median(pitch[pitch > 40.0])) if (pitch > 40.0).any() else 200.0
+        register = rng.uniform(0.42, 0.75) if throat < 1.0 and rng.random() < 0.7 else rng.uniform(0.7, 1.45)
+        liveliness = rng.uniform(0.4, 1.4)
+        moved = np.maximum(pitch, 1.0) / middle
+        pitch = np.where(pitch > 40.0, np.maximum(middle * register * moved**liveliness, 55.0), pitch)
+        breath = rng.uniform(-1.0, 1.0)
+        tilt = np.linspace(0.0, rng.uniform(-1.5, 1.5), len(harmonic), dtype=np.float32)[:, None]
+        sound = vocoder.synth(
+            harmonic + tilt, phase, noise + tilt + breath, rest + tilt, rest_phase, pitch.astype(np.float32),
+            np.random.default_rng(rng.randrange(1 << 32)),
+        )  # fmt: skip
+        return Spoken(sound, NEURAL_RATE, "heart")
+
+    return speak
+
+
+def flite() -> Synthesizer:
+    """Five voices of flite (BSD-like): unit selection and diphones, 60 to 280 times real time."""
+
+    def speak(text: str, rng: random.Random) -> Spoken:
+        voice, size = rng.choice(("rms", "slt", "awb", "kal16", "rms", "slt", "awb", "kal")), _size(rng)
+        stretch = f"duration_stretch={size * rng.uniform(0.8, 1.2):.3f}"
+        sound, rate = _run("flite", "-voice", voice, "--setf", stretch, "-t", text, "-o")
+        return Spoken(sound, round(rate * size), voice)
+
+    return speak
+
+
+def espeak() -> Synthesizer:
+    """espeak-ng's formant synthesis (GPL tool, its output is used): accents and voice variants."""
+    accents = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbcwmd", "en-gb-x-gbclan", "en-029")
+    variants = ("", "+f2", "+f3", "+f4", "+f5", "+m1", "+m2", "+m3", "+m4", "+m5", "+m6", "+m7")
+
+    def speak(text: str, rng: random.Random) -> Spoken:
+        voice, size = rng.choice(accents) + rng.choice(variants), _size(rng)
+        pace, pitch = round(rng.uniform(130, 195) / size), rng.randint(15, 75)
+        sound, rate = _run("espeak-ng", "-v", voice, "-s", str(pace), "-p", str(pitch), text, "-w")
+        return Spoken(sound, round(rate * size), voice)
+
+    return speak
+
+
+def festival() -> Synthesizer:
+    """Two voices of festival (BSD-like): slt by HTS, kal by diphones."""
+
+    def speak(text: str, rng: random.Random) -> Spoken:
+        voice, size = (
+            rng.choice(("cmu_us_slt_arctic_hts", "cmu_us_slt_arctic_hts", "kal_diphone")),
+            _size(rng),
+        )
+        pace = f"(Parameter.set 'Duration_Stretch {size * rng.uniform(0.85, 1.2):.3f})"
+        sound, rate = _run("text2wave", "-eval", f"(voice_{voice})", "-eval", pace, "-o", stdin=text)
+        return Spoken(sound, round(rate * size), voice)
+
+    return speak
+
+
+FAST: dict[str, Callable[[], Synthesizer]] = {
+    "hibari": hibari,
+    "flite": flite,
+    "espeak": espeak,
+    "festival": festival,
+}
+"""The synthesizers that need nothing but their package."""
+
+
+def _size(rng: random.Random) -> float:
+    return rng.uniform(0.82, 1.2)
+
+
+def _warp(spectrum: Sound, factor: float) -> Sound:
+    """Stretch the frequency axis of (bins, frames) by `factor`: above 1 formants rise."""
+    at = np.minimum(np.arange(len(spectrum)) / factor, len(spectrum) - 1.001)
+    low = at.astype(np.intp)
+    share = (at - low).astype(np.float32)[:, None]
+    return np.asarray(spectrum[low] * (1.0 - share) + spectrum[low + 1] * share, np.float32)
+
+
+def _run(*command: str, stdin: str | None = None) -> tuple[Sound, int]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "out.wav"
+        subprocess.run(  # noqa: S603  # the synthesizers named in this file
+            [*command, str(path)], input=stdin, text=True, capture_output=True, check=True
+        )
+        sound, rate = soundfile.read(path, dtype="float32")
+    return sound, rate

@@ -1,0 +1,139 @@
+"""The token-and-duration transducer's loss on the CPU, with exact gradients.
+
+Source: Xu et al., "Efficient Sequence Transduction by Jointly Predicting Tokens and Durations" (2023); equal
+to NeMo's TDTLossPytorch, sigma (logit under-normalization) included.
+"""
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import torch
+
+F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
+
+DURATIONS = (0, 1, 2, 3, 4)
+SIGMA = 0.02
+NEVER = -1e30
+IMPOSSIBLE = -1e29
+"""What lies below this is as good as probability zero."""
+
+
+@numba.njit(inline="always", fastmath=True)  # type: ignore[untyped-decorator]  # numba has no types
+def _logaddexp(a: float, b: float) -> float:
+    if a < b:
+        a, b = b, a
+    return a if b <= IMPOSSIBLE else a + math.log1p(math.exp(b - a))
+
+
+@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]  # numba has no types
+def _sweep(  # noqa: C901, PLR0912, PLR0917  # numba inlines no closures; one loop over the lattice each way
+    blank: F32, label: F32, duration: F32, frames: I64, labels: I64, loss: F32,
+    d_blank: F32, d_label: F32, d_duration: F32,
+) -> None:  # fmt: skip
+    """Fill the losses and the gradients with respect to the log-probabilities, clip by clip.
+
+    A blank takes 1 to 4 frames, and ends the clip when it lands on its end after the last label; a label
+    takes 0 to 4 and never ends it.
+    """
+    for b in range(duration.shape[0]):
+        last, full = frames[b], labels[b]
+        alpha = np.full((last + 1, full + 1), NEVER)
+        beta = np.full((last + 1, full + 1), NEVER)
+        alpha[0, 0] = 0.0
+        for t in range(last):
+            for u in range(full + 1):
+                here = alpha[t, u]
+                if here <= IMPOSSIBLE:
+                    continue
+                for d in range(duration.shape[3]):
+                    step = here + duration[b, t, u, d]
+                    if d > 0 and (t + d < last or (t + d == last and u == full)):
+                        alpha[t + d, u] = _logaddexp(alpha[t + d, u], step + blank[b, t, u])
+                    if u < full and t + d < last:
+                        alpha[t + d, u + 1] = _logaddexp(alpha[t + d, u + 1], step + label[b, t, u])
+        total = alpha[last, full]
+        loss[b] = -total
+        if total <= IMPOSSIBLE:
+            continue
+        beta[last, full] = 0.0
+        for t in range(last - 1, -1, -1):
+            for u in range(full, -1, -1):
+                ahead = NEVER
+                for d in range(duration.shape[3]):
+                    if d > 0 and (t + d < last or (t + d == last and u == full)):
+                        path = beta[t + d, u] + blank[b, t, u] + duration[b, t, u, d]
+                        ahead = _logaddexp(ahead, path)
+                        share = math.exp(min(0.0, alpha[t, u] + path - total))
+                        d_blank[b, t, u] -= share
+                        d_duration[b, t, u, d] -= share
+                    if u < full and t + d < last:
+                        path = beta[t + d, u + 1] + label[b, t, u] + duration[b, t, u, d]
+                        ahead = _logaddexp(ahead, path)
+                        share = math.exp(min(0.0, alpha[t, u] + path - total))
+                        d_label[b, t, u] -= share
+                        d_duration[b, t, u, d] -= share
+                beta[t, u] = ahead
+
+
+class _TdtLoss(torch.autograd.Function):
+    """One pass over the logits each way: the softmax's gradient is written down, not traced."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401  # torch's context takes any attribute
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        frames: torch.Tensor,
+        lengths: torch.Tensor,
+    ) -> torch.Tensor:
+        tokens = logits[..., : -len(DURATIONS)].float()
+        normalizer = torch.logsumexp(tokens, -1)
+        blank = tokens[..., -1] - normalizer - SIGMA
+        at = labels[:, None, :, None].expand(-1, tokens.shape[1], -1, 1)
+        label = tokens[:, :, :-1].gather(3, at).squeeze(3) - normalizer[:, :, :-1] - SIGMA
+        duration = torch.log_softmax(logits[..., -len(DURATIONS) :].float(), -1)
+        given = [np.ascontiguousarray(part.numpy()) for part in (blank, label, duration)]
+        slopes = [np.zeros_like(part) for part in given]
+        loss = np.zeros(len(labels), np.float32)
+        _sweep(*given, frames.numpy().astype(np.int64), lengths.numpy().astype(np.int64), loss, *slopes)
+        ctx.save_for_backward(tokens, normalizer, duration, at)
+        ctx.slopes = [torch.from_numpy(slope) for slope in slopes]
+        return torch.from_numpy(loss)
+
+    @staticmethod
+    def backward(
+        ctx: Any,  # noqa: ANN401  # torch's context takes any attribute
+        outer: torch.Tensor,
+    ) -> tuple[torch.Tensor, None, None, None]:
+        tokens, normalizer, duration, at = ctx.saved_tensors
+        scale = outer.view(-1, 1, 1)
+        d_blank, d_label = ctx.slopes[0] * scale, ctx.slopes[1] * scale
+        d_duration = ctx.slopes[2] * scale[..., None]
+        occupied = d_blank.clone()
+        occupied[:, :, :-1] += d_label
+        slope = torch.empty(*tokens.shape[:-1], tokens.shape[-1] + len(DURATIONS))
+        d_tokens = slope[..., : -len(DURATIONS)]
+        torch.sub(tokens, normalizer[..., None], out=d_tokens).exp_().mul_(-occupied[..., None])
+        d_tokens[..., -1] += d_blank
+        d_tokens[:, :, :-1].scatter_add_(3, at, d_label[..., None])
+        slope[..., -len(DURATIONS) :] = d_duration - duration.exp() * d_duration.sum(-1, keepdim=True)
+        return slope, None, None, None
+
+
+def tdt_loss(
+    logits: torch.Tensor, labels: torch.Tensor, frames: torch.Tensor, lengths: torch.Tensor
+) -> torch.Tensor:
+    """Negative log-likelihood of each clip -> (B,) float32.
+
+    Args:
+        logits: (B, T, U + 1, V + 1 + 5): token logits, the blank last, then the five durations'.
+        labels: (B, U) int64, padded with any token.
+        frames: (B,) int64, how many of the T frames are the clip's.
+        lengths: (B,) int64, how many of the U labels are the clip's.
+    """
+    loss: torch.Tensor = _TdtLoss.apply(logits, labels, frames, lengths)
+    return loss
