@@ -16,6 +16,7 @@ from ears_edge.models.rewrite.convolutions import fold_pads, integer_to_float, p
 from ears_edge.models.rewrite.graph import Graph
 from ears_edge.models.rewrite.masks import drop_masks
 from ears_edge.models.rewrite.positions import fold_positions
+from ears_edge.models.rewrite.products import fold_factors
 
 MIN_EXTERNAL_BYTES: Final = 1024
 """Smaller weights stay in the graph's own file."""
@@ -31,6 +32,7 @@ class Steps:
     masks: int
     pads: int
     channels: int
+    factors: int
 
     @property
     def integer(self) -> bool:
@@ -78,6 +80,7 @@ def rewrite_model(model: onnx.ModelProto, *, frames: int) -> Steps:
         masks=drop_masks(graph),
         pads=fold_pads(graph),
         channels=split_channels(graph),
+        factors=fold_factors(graph),
     )
     graph.finish()
     if steps.positions:
