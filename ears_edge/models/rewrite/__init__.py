@@ -14,6 +14,7 @@ from ears_edge.models.optimized import FRAMES_KEY
 from ears_edge.models.rewrite.channels import split_channels
 from ears_edge.models.rewrite.convolutions import fold_pads, integer_to_float, pointwise_to_matmul
 from ears_edge.models.rewrite.graph import Graph
+from ears_edge.models.rewrite.layout import keep_channels_last
 from ears_edge.models.rewrite.masks import drop_masks
 from ears_edge.models.rewrite.positions import fold_positions
 from ears_edge.models.rewrite.products import fold_factors
@@ -32,6 +33,7 @@ class Steps:
     masks: int
     pads: int
     channels: int
+    layout: int
     factors: int
 
     @property
@@ -80,6 +82,7 @@ def rewrite_model(model: onnx.ModelProto, *, frames: int) -> Steps:
         masks=drop_masks(graph),
         pads=fold_pads(graph),
         channels=split_channels(graph),
+        layout=keep_channels_last(graph),
         factors=fold_factors(graph),
     )
     graph.finish()

@@ -39,6 +39,10 @@ class Graph:
             node for node in self._nodes.values() if node.op_type == op and node.domain in ("", "ai.onnx")
         ]
 
+    def in_order(self) -> list[NodeProto]:
+        """All nodes that the outputs need, as they are now, each behind those that it needs."""
+        return list(self._in_order(self._outputs))
+
     def maker(self, name: str, op: str = "") -> NodeProto | None:
         """The node that makes a tensor, if it is of this operator; None for weights and inputs."""
         node = self._makers.get(name)
@@ -84,6 +88,10 @@ class Graph:
     def add(self, op: str, *inputs: str, attributes: Iterable[AttributeProto] = ()) -> str:
         """Add a node of the standard set that has one output; returns the output's name."""
         return self.add_many(op, *inputs, outputs=1, attributes=attributes)[0]
+
+    def transpose(self, name: str, perm: Sequence[int]) -> str:
+        """Add a Transpose; returns the output's name."""
+        return self.add("Transpose", name, attributes=[helper.make_attribute("perm", perm)])
 
     def add_many(
         self, op: str, *inputs: str, outputs: int, attributes: Iterable[AttributeProto] = ()
