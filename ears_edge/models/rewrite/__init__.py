@@ -17,7 +17,7 @@ from ears_edge.models.rewrite.graph import Graph
 from ears_edge.models.rewrite.layout import keep_channels_last
 from ears_edge.models.rewrite.masks import drop_masks
 from ears_edge.models.rewrite.positions import fold_positions
-from ears_edge.models.rewrite.products import fold_factors
+from ears_edge.models.rewrite.products import fold_factors, part_products
 
 MIN_EXTERNAL_BYTES: Final = 1024
 """Smaller weights stay in the graph's own file."""
@@ -35,6 +35,7 @@ class Steps:
     channels: int
     layout: int
     factors: int
+    parted: int
 
     @property
     def integer(self) -> bool:
@@ -84,6 +85,7 @@ def rewrite_model(model: onnx.ModelProto, *, frames: int) -> Steps:
         channels=split_channels(graph),
         layout=keep_channels_last(graph),
         factors=fold_factors(graph),
+        parted=part_products(graph),
     )
     graph.finish()
     if steps.positions:

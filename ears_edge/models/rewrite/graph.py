@@ -94,11 +94,16 @@ class Graph:
         return self.add("Transpose", name, attributes=[helper.make_attribute("perm", perm)])
 
     def add_many(
-        self, op: str, *inputs: str, outputs: int, attributes: Iterable[AttributeProto] = ()
+        self,
+        op: str,
+        *inputs: str,
+        outputs: int,
+        attributes: Iterable[AttributeProto] = (),
+        domain: str = "",
     ) -> list[str]:
-        """Add a node of the standard set; returns the names of its outputs."""
+        """Add a node, of the standard set unless a domain is named; returns the names of its outputs."""
         names = [self._fresh(op) for _ in range(outputs)]
-        node = helper.make_node(op, inputs, names)
+        node = helper.make_node(op, inputs, names, domain=domain)
         node.attribute.extend(attributes)
         self._take(node)
         return names
@@ -130,6 +135,8 @@ class Graph:
                 del graph.value_info[number]
         del graph.node[:]
         graph.node.extend(nodes)
+        new = {node.domain for node in nodes} - {known.domain for known in self.model.opset_import} - {""}
+        self.model.opset_import.extend(helper.make_opsetid(domain, 1) for domain in new)
 
     def _take(self, node: NodeProto) -> None:
         self._nodes[id(node)] = node

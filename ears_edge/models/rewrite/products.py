@@ -1,13 +1,16 @@
 """The integer products that `quantize_dynamic` leaves: quantize the input, multiply, scale back."""
 
 from math import frexp
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from onnx import NodeProto, TensorProto, helper
 
 from ears_edge.models.rewrite.graph import Array, Graph
+
+RUNTIME: Final = "com.microsoft"
+"""Domain of onnxruntime's own operators."""
 
 
 class Product(NamedTuple):
@@ -85,6 +88,25 @@ def fold_factors(graph: Graph) -> int:
         graph.replace(user.output[0], scaled(graph, cast.output[0], quantize.output[1], like))
         folded += 1
     return folded
+
+
+def part_products(graph: Graph) -> int:
+    """Let products that share a quantization each quantize anew, in onnxruntime's own operator. Bit-exact.
+
+    The CPU provider makes that operator of a product's four nodes by itself, but not of nodes that share the
+    first. Quantizing takes less time than the two passes through memory of the last two.
+
+    Returns:
+        How many.
+    """
+    shared = [n for n in graph.nodes("MatMulInteger") if graph.only_user(n.input[0], n.op_type) is None]
+    found = [one for node in shared if (one := product(graph, node))]
+    for one in found:
+        scale = graph.constant(np.array(one.scale, np.float32), "scale")
+        inputs = [one.data, one.node.input[1], scale, *one.node.input[3:]]
+        (made,) = graph.add_many("DynamicQuantizeMatMul", *inputs, outputs=1, domain=RUNTIME)
+        graph.replace(one.output, made)
+    return len(found)
 
 
 def _is_power_of_two(number: float) -> bool:

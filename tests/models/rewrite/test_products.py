@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from ears_edge.models.rewrite.products import fold_factors
+from ears_edge.models.rewrite.products import RUNTIME, fold_factors, part_products
 from tests.models.rewrite.graphs import Array, model, noise, quantized, run, step
 
 SIZE = 6
@@ -51,3 +51,30 @@ def test_a_product_that_is_used_elsewhere_too_is_left(tmp_path: Path) -> None:
 
 def test_a_product_of_real_numbers_is_left() -> None:
     assert step(fold_factors, multiplied(np.array(0.5, np.float32))).found == 0
+
+
+def beside_each_other(*outputs: int) -> onnx.ModelProto:
+    """(batch, time, SIZE) times several weights, the results side by side."""
+    names = [f"p{number}" for number in range(len(outputs))]
+    nodes = [helper.make_node("MatMul", ["x", f"w{name}"], [name]) for name in names]
+    nodes.append(helper.make_node("Concat", names, ["y"], axis=2))
+    weights = {f"w{name}": noise(SIZE, size) for name, size in zip(names, outputs, strict=True)}
+    return model(nodes, {"x": ["batch", "time", SIZE]}, ["batch", "time", sum(outputs)], weights)
+
+
+def test_products_that_share_a_quantization_become_one_operator_each_and_every_bit_stays(
+    tmp_path: Path,
+) -> None:
+    made = step(part_products, quantized(beside_each_other(4, 16, 33), tmp_path))
+    assert made.found == 3
+    assert made.operators() == [*["DynamicQuantizeMatMul"] * 3, "Concat"]
+    assert RUNTIME in {known.domain for known in made.after.opset_import}
+    for loud in (1e-3, 1.0, 50.0):
+        x = noise(2, 7, SIZE) * np.float32(loud)
+        assert np.array_equal(run(made.before, x=x), run(made.after, x=x))
+
+
+def test_a_product_with_a_quantization_of_its_own_is_left_to_onnxruntime(tmp_path: Path) -> None:
+    made = step(part_products, quantized(beside_each_other(4), tmp_path))
+    assert made.found == 0
+    assert "MatMulInteger" in made.operators()
