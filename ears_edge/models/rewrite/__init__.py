@@ -14,6 +14,7 @@ from ears_edge.models.optimized import FRAMES_KEY
 from ears_edge.models.rewrite.channels import split_channels
 from ears_edge.models.rewrite.convolutions import fold_pads, integer_to_float, pointwise_to_matmul
 from ears_edge.models.rewrite.graph import Graph
+from ears_edge.models.rewrite.heads import step_over_heads
 from ears_edge.models.rewrite.layout import keep_channels_last
 from ears_edge.models.rewrite.masks import drop_masks
 from ears_edge.models.rewrite.positions import fold_positions
@@ -36,6 +37,7 @@ class Steps:
     layout: int
     factors: int
     parted: int
+    heads: int
 
     @property
     def integer(self) -> bool:
@@ -86,6 +88,7 @@ def rewrite_model(model: onnx.ModelProto, *, frames: int) -> Steps:
         layout=keep_channels_last(graph),
         factors=fold_factors(graph),
         parted=part_products(graph),
+        heads=step_over_heads(graph),
     )
     graph.finish()
     if steps.positions:

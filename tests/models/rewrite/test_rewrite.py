@@ -32,6 +32,7 @@ def test_every_pattern_of_the_embedded_encoder_is_found(tmp_path: Path) -> None:
     assert steps.layout == 3 + 3 * layers
     assert steps.factors == 2 * layers
     assert steps.parted == 3 * layers
+    assert steps.heads == 2 * layers
     operators = [node.op_type for node in graph.node]
     assert not {"ConvInteger", "Where", "Less"} & set(operators)
     assert operators.count("Pad") == layers  # of the attention's shift
