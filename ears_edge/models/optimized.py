@@ -21,7 +21,7 @@ from ears_edge.models import manifest
 from ears_edge.models.lock import exclusive
 from ears_edge.typed import Bounds, ShapeError, parse_json_object, to_json, to_typed
 
-RECIPE: Final = 2
+RECIPE: Final = 3
 """Counted up when the rewrite changes: what an older one made is not used any more."""
 ENCODER: Final = "encoder.onnx"
 RECORD: Final = "record.json"

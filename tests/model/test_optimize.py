@@ -1,6 +1,7 @@
 """The embedded model, rewritten for this machine, against itself."""
 
 import os
+import platform
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,6 +63,16 @@ def test_every_clip_has_the_same_tokens_at_the_same_frames(
     work = Work(urgency="final", columns=columns, begin=0, start=0, stop=len(columns), state=None)
     original, rewritten = (recognizer.decode(work) for recognizer in recognizers)
     assert [token[:3] for token in original.tokens] == [token[:3] for token in rewritten.tokens]
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="was seen on x86-64 alone")
+def test_windows_of_any_length_give_what_the_original_gives_bit_by_bit(verdict: Verdict) -> None:
+    original = AcousticModel(FOLDER, threads=2)
+    rewritten = AcousticModel(FOLDER, threads=2, rewritten=verdict.encoder)
+    rng = np.random.default_rng(7)
+    for length in (*range(1, 26), 63, 64, 65, 200, 399, 400, 401, 1500):
+        columns = rng.standard_normal((length, 128)).astype(np.float32)
+        assert np.array_equal(original.encode(columns), rewritten.encode(columns))
 
 
 def test_a_window_longer_than_it_was_made_for_is_refused(tmp_path: Path) -> None:

@@ -14,8 +14,11 @@ from ears_edge.models.optimized import FRAMES_KEY
 from ears_edge.models.rewrite.channels import split_channels
 from ears_edge.models.rewrite.convolutions import fold_pads, integer_to_float, pointwise_to_matmul
 from ears_edge.models.rewrite.graph import Graph
+from ears_edge.models.rewrite.heads import step_over_heads
+from ears_edge.models.rewrite.layout import keep_channels_last
 from ears_edge.models.rewrite.masks import drop_masks
 from ears_edge.models.rewrite.positions import fold_positions
+from ears_edge.models.rewrite.products import fold_factors, part_products
 
 MIN_EXTERNAL_BYTES: Final = 1024
 """Smaller weights stay in the graph's own file."""
@@ -31,6 +34,10 @@ class Steps:
     masks: int
     pads: int
     channels: int
+    layout: int
+    factors: int
+    parted: int
+    heads: int
 
     @property
     def integer(self) -> bool:
@@ -78,6 +85,10 @@ def rewrite_model(model: onnx.ModelProto, *, frames: int) -> Steps:
         masks=drop_masks(graph),
         pads=fold_pads(graph),
         channels=split_channels(graph),
+        layout=keep_channels_last(graph),
+        factors=fold_factors(graph),
+        parted=part_products(graph),
+        heads=step_over_heads(graph),
     )
     graph.finish()
     if steps.positions:

@@ -5,29 +5,32 @@ from typing import Final
 import numpy as np
 from onnx import NodeProto, helper
 
-from ears_edge.models.rewrite.graph import Graph
+from ears_edge.models.rewrite.attributes import group, ints, text
+from ears_edge.models.rewrite.graph import Array, Graph
 from ears_edge.models.rewrite.products import Product, matmul, product, scaled
 
 EXACT: Final = 2**24
 """Whole numbers below this are exact in float32."""
 KEEPING_ZEROS: Final = frozenset({"DequantizeLinear", "DynamicQuantizeLinear"})
 """Through these a zero comes as it is, and zeros change no scale. Source: ONNX, DynamicQuantizeLinear."""
-LINE: Final = 3
-"""Rank of the input and the weights of a convolution along one axis: batch, channels, time."""
+TO_LAST: Final = {3: [0, 2, 1], 4: [0, 2, 3, 1]}
+"""By rank: from channels second (batch, channels, time, and maybe mel bins) to channels last."""
+TO_SECOND: Final = {3: [0, 2, 1], 4: [0, 3, 1, 2]}
+"""The way back."""
 
 
 def pointwise_to_matmul(graph: Graph) -> int:
-    """Turn 1-D pointwise ConvInteger into MatMulInteger with the same int8 weights. Bit-exact.
+    """Turn pointwise ConvInteger into MatMulInteger with the same int8 weights. Bit-exact.
 
     Returns:
         How many.
     """
-    swap = [helper.make_attribute("perm", [0, 2, 1])]
     found = [conv for conv in _convolutions(graph) if _is_pointwise(conv)]
     for conv in found:
-        rows = graph.add("Transpose", conv.data, attributes=swap)
-        columns = matmul(graph, rows, conv, conv.weights[:, :, 0].T)
-        graph.replace(conv.output, graph.add("Transpose", columns, attributes=swap))
+        rank = conv.weights.ndim
+        rows = graph.transpose(conv.data, TO_LAST[rank])
+        columns = matmul(graph, rows, conv, conv.weights.reshape(conv.weights.shape[:2]).T)
+        graph.replace(conv.output, graph.transpose(columns, TO_SECOND[rank]))
     return len(found)
 
 
@@ -40,7 +43,11 @@ def integer_to_float(graph: Graph) -> int:
     Returns:
         How many.
     """
-    found = [conv for conv in _convolutions(graph) if not _is_pointwise(conv) and _is_exact(conv)]
+    found = [
+        conv
+        for conv in _convolutions(graph)
+        if not _is_pointwise(conv) and is_exact(conv.weights.astype(np.int64) - conv.zero_point)
+    ]
     one = graph.constant(np.array(1, np.float32), "one") if found else ""
     for conv in found:
         quantized, scale, zero_point = graph.add_many("DynamicQuantizeLinear", conv.data, outputs=3)
@@ -51,6 +58,12 @@ def integer_to_float(graph: Graph) -> int:
     return len(found)
 
 
+def is_exact(weights: Array) -> bool:
+    """Whether no sum with these whole numbers can reach 2 ** 24, were all inputs 255 from their zero."""
+    sizes = np.abs(weights).reshape(len(weights), -1)
+    return int(sizes.sum(axis=1).max(initial=0)) * 255 < EXACT
+
+
 def fold_pads(graph: Graph) -> int:
     """Let each Conv pad its input itself, where a Pad with zeros stands in front of it. Bit-exact.
 
@@ -59,14 +72,14 @@ def fold_pads(graph: Graph) -> int:
     """
     folded = 0
     for conv in graph.nodes("Conv"):
-        spatial = len(_ints(conv, "kernel_shape", []))
+        spatial = len(ints(conv, "kernel_shape", []))
         pad = _pad_before(graph, conv)
-        if pad is None or not spatial or _text(conv, "auto_pad", "NOTSET") != "NOTSET":
+        if pad is None or not spatial or text(conv, "auto_pad", "NOTSET") != "NOTSET":
             continue
         widths = _zeros_around(graph, pad, spatial)
         if widths is None:
             continue
-        pads = [a + b for a, b in zip(_ints(conv, "pads", [0] * (2 * spatial)), widths, strict=True)]
+        pads = [a + b for a, b in zip(ints(conv, "pads", [0] * (2 * spatial)), widths, strict=True)]
         attributes = [a for a in conv.attribute if a.name != "pads"]
         attributes.append(helper.make_attribute("pads", pads))
         graph.replace(conv.output[0], graph.add("Conv", *conv.input, attributes=attributes))
@@ -91,19 +104,13 @@ def _convolutions(graph: Graph) -> list[Product]:
     return [found for node in graph.nodes("ConvInteger") if (found := product(graph, node))]
 
 
-def _is_exact(conv: Product) -> bool:
-    """Whether no sum can reach 2 ** 24, were all inputs 255 from their zero."""
-    sizes = np.abs(conv.weights.astype(np.int64) - conv.zero_point).reshape(len(conv.weights), -1)
-    return int(sizes.sum(axis=1).max(initial=0)) * 255 < EXACT
-
-
 def _is_pointwise(conv: Product) -> bool:
     return (
-        conv.weights.ndim == LINE
-        and conv.weights.shape[2] == 1
-        and _ints(conv.node, "group", [1]) == [1]
-        and _ints(conv.node, "strides", [1]) == [1]
-        and not any(_ints(conv.node, "pads", [0]))
+        conv.weights.ndim in TO_LAST
+        and set(conv.weights.shape[2:]) == {1}
+        and group(conv.node) == 1
+        and set(ints(conv.node, "strides", [1])) == {1}
+        and not any(ints(conv.node, "pads", [0]))
     )
 
 
@@ -112,21 +119,9 @@ def _zeros_around(graph: Graph, pad: NodeProto, spatial: int) -> list[int] | Non
     widths = graph.ints(pad.input[1])
     value = graph.number(pad.input[2]) if len(pad.input) > 2 and pad.input[2] else 0.0  # noqa: PLR2004  # the value
     axes = len(pad.input) > 3 and pad.input[3]  # noqa: PLR2004  # opset 18: axes
-    if _text(pad, "mode", "constant") != "constant" or widths is None or value != 0 or axes:
+    if text(pad, "mode", "constant") != "constant" or widths is None or value != 0 or axes:
         return None
     rank = len(widths) // 2
     begins, ends = widths[:rank], widths[rank:]
     others = begins[:-spatial] + ends[:-spatial]
     return None if min(widths) < 0 or any(others) else begins[-spatial:] + ends[-spatial:]
-
-
-def _ints(node: NodeProto, name: str, default: list[int]) -> list[int]:
-    """An attribute of whole numbers (one or several)."""
-    for attribute in node.attribute:
-        if attribute.name == name:
-            return list(attribute.ints) or [attribute.i]
-    return default
-
-
-def _text(node: NodeProto, name: str, default: str) -> str:
-    return next((a.s.decode() for a in node.attribute if a.name == name), default)

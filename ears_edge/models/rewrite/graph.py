@@ -39,6 +39,10 @@ class Graph:
             node for node in self._nodes.values() if node.op_type == op and node.domain in ("", "ai.onnx")
         ]
 
+    def in_order(self) -> list[NodeProto]:
+        """All nodes that the outputs need, as they are now, each behind those that it needs."""
+        return list(self._in_order(self._outputs))
+
     def maker(self, name: str, op: str = "") -> NodeProto | None:
         """The node that makes a tensor, if it is of this operator; None for weights and inputs."""
         node = self._makers.get(name)
@@ -85,12 +89,21 @@ class Graph:
         """Add a node of the standard set that has one output; returns the output's name."""
         return self.add_many(op, *inputs, outputs=1, attributes=attributes)[0]
 
+    def transpose(self, name: str, perm: Sequence[int]) -> str:
+        """Add a Transpose; returns the output's name."""
+        return self.add("Transpose", name, attributes=[helper.make_attribute("perm", perm)])
+
     def add_many(
-        self, op: str, *inputs: str, outputs: int, attributes: Iterable[AttributeProto] = ()
+        self,
+        op: str,
+        *inputs: str,
+        outputs: int,
+        attributes: Iterable[AttributeProto] = (),
+        domain: str = "",
     ) -> list[str]:
-        """Add a node of the standard set; returns the names of its outputs."""
+        """Add a node, of the standard set unless a domain is named; returns the names of its outputs."""
         names = [self._fresh(op) for _ in range(outputs)]
-        node = helper.make_node(op, inputs, names)
+        node = helper.make_node(op, inputs, names, domain=domain)
         node.attribute.extend(attributes)
         self._take(node)
         return names
@@ -122,6 +135,8 @@ class Graph:
                 del graph.value_info[number]
         del graph.node[:]
         graph.node.extend(nodes)
+        new = {node.domain for node in nodes} - {known.domain for known in self.model.opset_import} - {""}
+        self.model.opset_import.extend(helper.make_opsetid(domain, 1) for domain in new)
 
     def _take(self, node: NodeProto) -> None:
         self._nodes[id(node)] = node

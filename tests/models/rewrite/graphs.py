@@ -74,13 +74,22 @@ def step(function: Callable[[Graph], int], source: onnx.ModelProto) -> Step:
 
 def run(model: onnx.ModelProto, **feeds: Array) -> Array:
     """The output for these inputs, as the graph has it: nothing optimized."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, feeds)[0])
+    return _run(model, ort.GraphOptimizationLevel.ORT_DISABLE_ALL, feeds)
+
+
+def run_optimized(model: onnx.ModelProto, **feeds: Array) -> Array:
+    """The output for these inputs, from the graph that onnxruntime makes of it."""
+    return _run(model, ort.GraphOptimizationLevel.ORT_ENABLE_ALL, feeds)
 
 
 def noise(*shape: int) -> npt.NDArray[np.float32]:
     return RNG.standard_normal(shape).astype(np.float32)
+
+
+def _run(model: onnx.ModelProto, level: ort.GraphOptimizationLevel, feeds: Mapping[str, Array]) -> Array:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    options.graph_optimization_level = level
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, dict(feeds))[0])

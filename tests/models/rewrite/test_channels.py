@@ -75,6 +75,13 @@ def test_other_pairs_are_left(other: onnx.ModelProto, tmp_path: Path) -> None:
     assert step(split_channels, prepared(other, tmp_path)).found == 0
 
 
+def test_where_a_scale_is_below_0_the_greatest_may_be_the_least_so_it_is_left(tmp_path: Path) -> None:
+    source = quantized(subsampling(), tmp_path)
+    (scale,) = (tensor for tensor in source.graph.initializer if tensor.name == "w_scale")
+    scale.CopyFrom(onnx.numpy_helper.from_array(np.array(-0.01, np.float32), scale.name))
+    assert step(split_channels, step(integer_to_float, source).after).found == 0
+
+
 def test_what_somebody_else_uses_is_left(tmp_path: Path) -> None:
     source = prepared(subsampling(), tmp_path)
     (relu,) = (node for node in source.graph.node if node.op_type == "Relu")

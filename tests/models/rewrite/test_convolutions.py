@@ -37,6 +37,15 @@ def test_a_pointwise_convolution_becomes_a_product_of_the_same_bits(
     assert np.array_equal(run(made.before, x=x), run(made.after, x=x))
 
 
+def test_one_of_two_axes_does_so_too(tmp_path: Path) -> None:
+    source = quantized(convolution(noise(6, CHANNELS, 1, 1), bias=True, rank=4), tmp_path)
+    made = step(pointwise_to_matmul, source)
+    assert made.found == 1
+    assert "ConvInteger" not in made.operators()
+    x = noise(2, CHANNELS, 5, 3)
+    assert np.array_equal(run(made.before, x=x), run(made.after, x=x))
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -44,9 +53,17 @@ def test_a_pointwise_convolution_becomes_a_product_of_the_same_bits(
         convolution(noise(6, CHANNELS, 3)),
         convolution(noise(6, CHANNELS, 1), strides=[2]),
         convolution(noise(6, CHANNELS, 1), pads=[1, 1]),
-        convolution(noise(6, CHANNELS, 1, 1), rank=4),
+        convolution(noise(6, CHANNELS, 1, 3), rank=4),
+        convolution(noise(6, CHANNELS, 1, 1), strides=[1, 2], rank=4),
     ],
-    ids=["depthwise", "wide", "with strides", "padded", "of two axes"],
+    ids=[
+        "depthwise",
+        "wide",
+        "with strides",
+        "padded",
+        "wide along two axes",
+        "with strides along one of two",
+    ],
 )
 def test_any_other_convolution_becomes_one_of_real_numbers(other: onnx.ModelProto, tmp_path: Path) -> None:
     source = quantized(other, tmp_path)

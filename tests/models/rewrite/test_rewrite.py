@@ -23,12 +23,16 @@ def test_every_pattern_of_the_embedded_encoder_is_found(tmp_path: Path) -> None:
     steps = rewrite(EMBEDDED, tmp_path / "encoder.onnx", frames=20)
     graph = onnx.load(tmp_path / "encoder.onnx").graph
     layers = 8
-    assert steps.pointwise == 2 * layers
-    assert steps.convolutions == 5 + layers
+    assert steps.pointwise == 2 + 2 * layers
+    assert steps.convolutions == 3 + layers
     assert steps.positions == layers
     assert steps.masks >= 3 * layers
     assert steps.pads == layers
     assert steps.channels == 1
+    assert steps.layout == 3 + 3 * layers
+    assert steps.factors == 2 * layers
+    assert steps.parted == 3 * layers
+    assert steps.heads == 2 * layers
     operators = [node.op_type for node in graph.node]
     assert not {"ConvInteger", "Where", "Less"} & set(operators)
     assert operators.count("Pad") == layers  # of the attention's shift
