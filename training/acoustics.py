@@ -36,7 +36,7 @@ class Acoustics:
         sound = np.asarray(speech, np.float32) / np.float32(32768)
         if rng.random() < 0.6:
             sound = soxr.resample(sound, RATE, RATE * rng.uniform(0.87, 1.15), quality="LQ")
-        before, after = (int(rng.uniform(0.05, 0.9) ** 1.5 * RATE) for _ in range(2))
+        before, after = (int(rng.uniform(0.1, 0.85) ** 2 * RATE) for _ in range(2))
         sound = np.concatenate((np.zeros(before, np.float32), sound, np.zeros(after, np.float32)))
         if rng.random() < 0.6 * hardness:
             sound = _convolve(sound, self._rooms[rng.integers(ROOMS)])
