@@ -53,7 +53,7 @@ def test_frames_count_from_the_start_of_the_utterance(recognizer: TdtRecognizer,
     assert said(part) == [
         (token, frame + 100) for token, frame in said(recognizer.decode(work(columns, 10, 1000)))
     ]
-    assert len(part.tokens) > 5
+    assert part.tokens
 
 
 def test_the_level_of_the_audio_makes_no_difference(recognizer: TdtRecognizer, columns: F32) -> None:
