@@ -66,7 +66,7 @@ def lines(
         text.append(("", status.line()))
     if wanted == EMBEDDED:
         text.append(("", "the small model of the package: fit for a trial with short, clear commands;"))
-        text.append(("", "for daily use: ears-edge models use parakeet-tdt-0.6b-v3"))
+        text.append(("", f"for daily use: {program} models use parakeet-tdt-0.6b-v3"))
     if not model.languages:
         text.append(("", "set model.languages: without it Home Assistant finds no language to choose"))
     for server in servers:

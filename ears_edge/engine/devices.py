@@ -59,8 +59,10 @@ def chosen(
     """The device to load the model on: as set, or what `auto` means here. Reads no weights."""
     if config.model.device != "auto":
         return config.model.device
-    found = recorded(folder, config, env)
     have = {provider.device for provider in installed(providers)}
+    if have == {CPU.device}:  # the rule: nothing to look up at each start
+        return CPU.device
+    found = recorded(folder, config, env)
     return found.best if found is not None and found.best in have else CPU.device
 
 

@@ -140,6 +140,7 @@ class Engine:
             OverloadedError: All slots are in use, or the engine is about to end (`busy`); no model serves, or
                 one that does not speak the language while the wanted one, which does, is on its way
                 (`loading`).
+            UnsupportedError: The model does not speak the language.
         """
         if self._closing:
             raise OverloadedError("the engine is about to end; try again later")
@@ -171,7 +172,13 @@ class Engine:
         return Session(recognizer, self._config, options, self._detector)
 
     def _check_language(self, recognizer: Recognizer, language: str | None) -> None:
-        """A model that serves in the place of the wanted one may not speak all of its languages."""
+        """A model that serves in the place of the wanted one may not speak all of its languages.
+
+        After a switch, the wanted one itself may lack what a client has asked for before.
+        """
+        if recognizer.info == self.model:
+            self.model.language(language)
+            return
         spoken = [bare_language(one) for one in recognizer.info.languages]
         if language and spoken and bare_language(language) not in spoken:
             raise OverloadedError(

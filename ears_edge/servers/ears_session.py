@@ -317,7 +317,7 @@ class ActiveRole(Role[Outcome]):
             self._log.info("refused: %s", exc)
             text = BUSY if exc.code == OverloadedError.default_code else f"server busy - {exc}"
             self._broken = Ending(TRY_LATER, exc.code, notice=ears.error(text, exc.code))
-        elif isinstance(exc, PeerProtocolError):
+        elif isinstance(exc, PeerProtocolError | UnsupportedError):
             self._log.info("%s (%s)", exc, exc.code)
             self._broken = Ending(POLICY, exc.code, notice=ears.error(str(exc), exc.code))
         else:

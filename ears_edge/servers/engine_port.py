@@ -50,4 +50,5 @@ class Engine(Protocol):
 
         Raises:
             OverloadedError: All slots are taken (`busy`), or no fit model serves yet (`loading`).
+            UnsupportedError: The model does not speak the language.
         """

@@ -5,7 +5,13 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from ears_edge.config import EarsConfig
-from ears_edge.errors import AudioFormatError, EarsEdgeError, InferenceError, OverloadedError
+from ears_edge.errors import (
+    AudioFormatError,
+    EarsEdgeError,
+    InferenceError,
+    OverloadedError,
+    UnsupportedError,
+)
 from tests.servers.ears_rig import (
     NOW,
     PATIENCE_S,
@@ -233,6 +239,24 @@ async def test_a_language_that_the_model_has_not_is_refused_and_the_session_goes
         await client.send("stop")
         assert (await everything(client))[-1]["text"] == "1"
         assert it.engine.streams[0].options.language is None
+
+
+@pytest.mark.parametrize(
+    ("failure", "message", "close"),
+    [
+        (OverloadedError("big is on its way", code="loading"), "server busy - big is on its way", 1013),
+        (UnsupportedError("no 'de' here", code="unsupported-language"), "no 'de' here", 1008),
+    ],
+)
+async def test_why_nobody_hears_is_told_with_its_code(
+    failure: EarsEdgeError, message: str, close: int
+) -> None:
+    async with rig() as it, it.connect() as client:
+        it.engine.failure = failure
+        await client.send(speech(1))
+        told = (await everything(client))[-1]
+        assert told == {"type": "error", "message": message, "code": failure.code}
+        assert (client.close_code, client.close_reason) == (close, failure.code)
 
 
 async def test_status_tells_the_language_that_was_heard() -> None:

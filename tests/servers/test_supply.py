@@ -20,7 +20,13 @@ from ears_edge.engine.self_test import Verdict
 from ears_edge.engine.session import SessionOptions
 from ears_edge.engine.stream import Stream
 from ears_edge.engine.supply import FIRST_RETRY_S, LAST_RETRY_S, ModelSupply
-from ears_edge.errors import ModelCorruptError, ModelError, OverloadedError, UnavailableError
+from ears_edge.errors import (
+    ModelCorruptError,
+    ModelError,
+    OverloadedError,
+    UnavailableError,
+    UnsupportedError,
+)
 from ears_edge.events import FinalText
 from ears_edge.models.folder import EMBEDDED, ModelInfo
 from ears_edge.models.status import ModelStatus
@@ -207,6 +213,18 @@ async def test_a_language_that_only_the_wanted_model_speaks_is_told_to_come_back
         world.may_load.set()
         await it.ready("big")
         await it.engine.open(SessionOptions(language="de")).close()
+
+
+async def test_after_a_switch_a_language_that_the_model_lacks_is_refused_for_good() -> None:
+    async with rig(wish("big")) as it:
+        await it.ready("big")
+        await it.engine.open(SessionOptions(language="de-AT")).close()
+        it.supply.want(wish(EMBEDDED))
+        await it.ready(EMBEDDED)
+        with pytest.raises(UnsupportedError, match="does not speak 'de'") as refused:
+            it.engine.open(SessionOptions(language="de-AT"))
+        assert refused.value.code == "unsupported-language"
+        assert it.engine.sessions == 0
 
 
 async def test_who_waits_for_the_model_is_heard_by_it_in_full() -> None:

@@ -41,6 +41,7 @@ def test_addresses_of_the_lan_are_named_and_the_next_command_uses_this_machines(
 
 def test_the_embedded_model_is_not_taken_for_a_large_one() -> None:
     assert "small model" in said([EARS])
+    assert "for daily use: ears-edge models use parakeet" in said([EARS])
     assert "small model" not in said([EARS], wanted="/a/folder")
 
 
