@@ -64,7 +64,8 @@ class Acoustics:
     def _among_noise(self, sound: Sound, hardness: float) -> Sound:
         power = np.square(sound).mean()
         quiet = self._rng.random() < 0.3
-        ratio = self._rng.uniform(20.0, 45.0) if quiet else self._rng.uniform(25.0 * (1.0 - hardness), 30.0)
+        loud = 30.0 * self._rng.uniform(1.0 - hardness, 1.0) ** 0.7
+        ratio = self._rng.uniform(20.0, 45.0) if quiet else loud
         noise = self._background(len(sound))
         level = np.sqrt(power / (np.square(noise).mean() + 1e-9) * 10.0 ** (-ratio / 10.0))
         return np.asarray(sound + level * noise, np.float32)

@@ -83,6 +83,23 @@ ODD = re.compile(
 """Expansions that no one would say."""
 
 
+def in_words(text: str) -> str:
+    """Write numbers below 100 out; clocks (7:30) and longer numbers stay digits.
+
+    One way to write a number leaves nothing to guess, and its letters can be heard: 15 and 50 look alike.
+    """
+    return re.sub(
+        r"(?<![\d./:,-])\b(\d{1,2}(?:\.\d)?)\b(?![\d/:°,-]|\.\d)",
+        lambda found: _spoken(found[1]),
+        re.sub(r"(?<=\d) ?%", " percent", text),
+    )
+
+
+def _spoken(number: str) -> str:
+    whole, _, tenth = number.partition(".")
+    return str(num2words(int(whole))) + (f" point {num2words(int(tenth))}" if tenth else "")
+
+
 class Commands:
     """Draws command sentences. All randomness comes from `rng`."""
 
@@ -124,7 +141,7 @@ class Commands:
         }
 
     def draw(self) -> str:
-        """One sentence, cased and punctuated, numbers as digits or as words."""
+        """One sentence, cased and punctuated."""
         while True:
             text = self._own() if self._rng.random() < 0.6 else self._home_assistant()
             text = self._inflect(re.sub(r"\s+", " ", text).strip())
@@ -263,9 +280,6 @@ class Commands:
                 text += " please"
             elif manner < 0.13:
                 text, question = rng.choice(("can you ", "could you ", "would you ")) + text, True
-        if rng.random() < 0.4:
-            text = re.sub(
-                r"(?<![\d./:])\b(\d{1,2})\b(?![\d./:%°])", lambda found: num2words(int(found[1])), text
-            )
+        text = in_words(text)
         text = re.sub(r"\bi\b", "I", text)
         return text[0].upper() + text[1:] + ("?" if question else ".")

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from training.features import MELS
+from training.lattice import Cells
 from training.tdt_loss import DURATIONS, SIGMA
 
 WIDTH, LAYERS, HEADS, CHANNELS, HIDDEN = 144, 8, 4, 64, 256
@@ -58,13 +59,18 @@ class Recognizer(nn.Module):
             encoded, _ = self.nemo.encoder(audio_signal=padded, length=frames, bypass_pre_encode=True)
         return encoded.transpose(1, 2).float(), frames
 
-    def join(self, encoded: torch.Tensor, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """(B, T, 144) and (B, U) int64 -> (B, T, U + 1, V + 1 + 5) bfloat16 logits, durations last."""
+    def join(
+        self, encoded: torch.Tensor, tokens: torch.Tensor, lengths: torch.Tensor, cells: Cells
+    ) -> torch.Tensor:
+        """(B, T, 144), (B, U) int64 and N cells -> (N, V + 1 + 5) bfloat16 logits, durations last."""
         predicted, _, _ = self.nemo.decoder(targets=tokens, target_length=lengths)
+        joint = self.nemo.joint
+        heard, written = joint.enc(encoded), joint.pred(predicted.transpose(1, 2))
+        at = torch.from_numpy(cells.clip * heard.shape[1] + cells.frame)
+        after = torch.from_numpy(cells.clip * written.shape[1] + cells.token)
+        both = heard.flatten(0, 1).index_select(0, at) + written.flatten(0, 1).index_select(0, after)
         with torch.autocast("cpu", torch.bfloat16):
-            logits: torch.Tensor = self.nemo.joint(
-                encoder_outputs=encoded.transpose(1, 2), decoder_outputs=predicted
-            )
+            logits: torch.Tensor = joint.joint_net(both)
         return logits
 
 

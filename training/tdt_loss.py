@@ -11,6 +11,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
+
+from training.lattice import Cells
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
@@ -83,57 +86,66 @@ class _TdtLoss(torch.autograd.Function):
     """One pass over the logits each way: the softmax's gradient is written down, not traced."""
 
     @staticmethod
-    def forward(
+    def forward(  # noqa: PLR0917  # torch passes them by position
         ctx: Any,  # noqa: ANN401  # torch's context takes any attribute
         logits: torch.Tensor,
+        cells: Cells,
         labels: torch.Tensor,
         frames: torch.Tensor,
         lengths: torch.Tensor,
     ) -> torch.Tensor:
-        tokens = logits[..., : -len(DURATIONS)].float()
-        normalizer = torch.logsumexp(tokens, -1)
-        blank = tokens[..., -1] - normalizer - SIGMA
-        at = labels[:, None, :, None].expand(-1, tokens.shape[1], -1, 1)
-        label = tokens[:, :, :-1].gather(3, at).squeeze(3) - normalizer[:, :, :-1] - SIGMA
-        duration = torch.log_softmax(logits[..., -len(DURATIONS) :].float(), -1)
-        given = [np.ascontiguousarray(part.numpy()) for part in (blank, label, duration)]
-        slopes = [np.zeros_like(part) for part in given]
+        tokens = logits[:, : -len(DURATIONS)].float()
+        normalizer = torch.logsumexp(tokens, 1)
+        # The last column has no next token; what it gathers is never read.
+        upcoming = nn.functional.pad(labels, (0, 1))[cells.clip, cells.token]
+        shape = (len(labels), int(frames.max()), labels.shape[1] + 1)
+        blank, label = np.full(shape, NEVER, np.float32), np.full(shape, NEVER, np.float32)
+        duration = np.zeros((*shape, len(DURATIONS)), np.float32)
+        blank[cells] = (tokens[:, -1] - normalizer - SIGMA).numpy()
+        label[cells] = (tokens.gather(1, upcoming[:, None])[:, 0] - normalizer - SIGMA).numpy()
+        lasting = torch.log_softmax(logits[:, -len(DURATIONS) :].float(), 1)
+        duration[cells] = lasting.numpy()
+        slopes = [np.zeros_like(part) for part in (blank, label, duration)]
         loss = np.zeros(len(labels), np.float32)
-        _sweep(*given, frames.numpy().astype(np.int64), lengths.numpy().astype(np.int64), loss, *slopes)
-        ctx.save_for_backward(tokens, normalizer, duration, at)
-        ctx.slopes = [torch.from_numpy(slope) for slope in slopes]
+        _sweep(
+            blank, label, duration, frames.numpy().astype(np.int64), lengths.numpy().astype(np.int64), loss,
+            *slopes,
+        )  # fmt: skip
+        ctx.save_for_backward(tokens, normalizer, lasting, upcoming)
+        ctx.slopes = [torch.from_numpy(slope[cells]) for slope in slopes]
+        ctx.clip = torch.from_numpy(cells.clip)
         return torch.from_numpy(loss)
 
     @staticmethod
     def backward(
         ctx: Any,  # noqa: ANN401  # torch's context takes any attribute
         outer: torch.Tensor,
-    ) -> tuple[torch.Tensor, None, None, None]:
-        tokens, normalizer, duration, at = ctx.saved_tensors
-        scale = outer.view(-1, 1, 1)
+    ) -> tuple[torch.Tensor, None, None, None, None]:
+        tokens, normalizer, lasting, upcoming = ctx.saved_tensors
+        scale = outer[ctx.clip]
         d_blank, d_label = ctx.slopes[0] * scale, ctx.slopes[1] * scale
-        d_duration = ctx.slopes[2] * scale[..., None]
-        occupied = d_blank.clone()
-        occupied[:, :, :-1] += d_label
-        slope = torch.empty(*tokens.shape[:-1], tokens.shape[-1] + len(DURATIONS))
-        d_tokens = slope[..., : -len(DURATIONS)]
-        torch.sub(tokens, normalizer[..., None], out=d_tokens).exp_().mul_(-occupied[..., None])
-        d_tokens[..., -1] += d_blank
-        d_tokens[:, :, :-1].scatter_add_(3, at, d_label[..., None])
-        slope[..., -len(DURATIONS) :] = d_duration - duration.exp() * d_duration.sum(-1, keepdim=True)
-        return slope, None, None, None
+        d_duration = ctx.slopes[2] * scale[:, None]
+        occupied = d_blank + d_label
+        slope = torch.empty(len(tokens), tokens.shape[1] + len(DURATIONS))
+        d_tokens = slope[:, : -len(DURATIONS)]
+        torch.sub(tokens, normalizer[:, None], out=d_tokens).exp_().mul_(-occupied[:, None])
+        d_tokens[:, -1] += d_blank
+        d_tokens.scatter_add_(1, upcoming[:, None], d_label[:, None])
+        slope[:, -len(DURATIONS) :] = d_duration - lasting.exp() * d_duration.sum(-1, keepdim=True)
+        return slope, None, None, None, None
 
 
 def tdt_loss(
-    logits: torch.Tensor, labels: torch.Tensor, frames: torch.Tensor, lengths: torch.Tensor
+    logits: torch.Tensor, cells: Cells, labels: torch.Tensor, frames: torch.Tensor, lengths: torch.Tensor
 ) -> torch.Tensor:
-    """Negative log-likelihood of each clip -> (B,) float32.
+    """Negative log-likelihood of each clip, over the paths through the given cells -> (B,) float32.
 
     Args:
-        logits: (B, T, U + 1, V + 1 + 5): token logits, the blank last, then the five durations'.
+        logits: (N, V + 1 + 5), a row a cell: token logits, the blank last, then the five durations'.
+        cells: N cells of the lattice.
         labels: (B, U) int64, padded with any token.
-        frames: (B,) int64, how many of the T frames are the clip's.
+        frames: (B,) int64, the frames of each clip.
         lengths: (B,) int64, how many of the U labels are the clip's.
     """
-    loss: torch.Tensor = _TdtLoss.apply(logits, labels, frames, lengths)
+    loss: torch.Tensor = _TdtLoss.apply(logits, cells, labels, frames, lengths)
     return loss

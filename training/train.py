@@ -23,13 +23,17 @@ from torch import multiprocessing, nn
 from training.acoustics import Acoustics, Sound
 from training.corpus import RATE, Clip, read_shard
 from training.features import log_mel, masked, normalize, warped
+from training.lattice import near
 from training.model import FLOAT, Recognizer, Tokenizer, load, read_labels, save
 from training.tdt_loss import tdt_loss
 
 HERE = Path(__file__).parent
 VOCABULARY = HERE.parent / "ears_edge" / "models" / "embedded" / "vocab.txt"
 
-SHARES = {"kokoro": 0.45, "hibari": 0.28, "flite": 0.13, "espeak": 0.09, "festival": 0.05}
+SHARES = {
+    "kokoro": 0.36, "hibari": 0.24, "rhvoice": 0.15, "pico": 0.09, "flite": 0.08, "espeak": 0.04,
+    "festival": 0.04,
+}  # fmt: skip
 """How often a clip is of which synthesizer: the natural ones count most."""
 SILENT = 0.03
 """Share of clips in which nobody speaks."""
@@ -45,7 +49,7 @@ CLIP_NORM = 2.0
 CTC_SHARE = 0.3
 AVERAGED_STEPS = 400
 """The weights that are exported are a running mean over about so many steps."""
-EASIEST, HARD_FROM = 0.3, 0.6
+EASIEST, HARD_FROM = 0.5, 0.6
 """Rooms and noise begin mild, and grow to their full strength within about half of the time."""
 HOPELESS = 50.0
 """A clip with a higher loss a token is left out: it is broken."""
@@ -191,13 +195,16 @@ def losses(model: Recognizer, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]
     """Mean loss a token: the transducer's, and the CTC head's."""
     encoded, frames = model.encode(batch.features)
     each = batch.lengths.clamp(min=1)
-    transducer = (
-        tdt_loss(model.join(encoded, batch.tokens, batch.lengths), batch.tokens, frames, batch.lengths) / each
-    )
-    chances = torch.log_softmax(model.ctc(encoded), -1).transpose(0, 1)
+    chances = torch.log_softmax(model.ctc(encoded), -1)
+    known = chances.detach()
+    own = known.gather(2, batch.tokens[:, None].expand(-1, known.shape[1], -1))
+    cells = near(known[..., -1].numpy(), own.numpy(), frames.numpy(), batch.lengths.numpy())
+    logits = model.join(encoded, batch.tokens, batch.lengths, cells)
+    transducer = tdt_loss(logits, cells, batch.tokens, frames, batch.lengths) / each
     ctc = nn.functional.ctc_loss(
-        chances, batch.tokens, frames, batch.lengths, blank=model.blank, reduction="none", zero_infinity=True
-    )
+        chances.transpose(0, 1), batch.tokens, frames, batch.lengths, blank=model.blank, reduction="none",
+        zero_infinity=True,
+    )  # fmt: skip
     good = transducer.detach() < HOPELESS
     return (transducer * good).sum() / good.sum().clamp(min=1), (ctc / each).mean()
 
