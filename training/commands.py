@@ -84,15 +84,23 @@ ODD = re.compile(
 
 
 def in_words(text: str) -> str:
-    """Write numbers below 100 out; clocks (7:30) and longer numbers stay digits.
+    """Write numbers below 100 and clocks out; longer numbers stay digits.
 
     One way to write a number leaves nothing to guess, and its letters can be heard: 15 and 50 look alike.
+    The vocabulary has no colon.
     """
+    text = re.sub(r"\b(\d{1,2}):(\d\d)\b", lambda found: _clock_in_words(*found.groups()), text)
     return re.sub(
         r"(?<![\d./:,-])\b(\d{1,2}(?:\.\d)?)\b(?![\d/:°,-]|\.\d)",
         lambda found: _spoken(found[1]),
         re.sub(r"(?<=\d) ?%", " percent", text),
     )
+
+
+def _clock_in_words(hour: str, minute: str) -> str:
+    if minute == "00":
+        return f"{num2words(int(hour))} o'clock"
+    return f"{num2words(int(hour))} {'oh ' if minute < '10' else ''}{num2words(int(minute))}"
 
 
 def _spoken(number: str) -> str:

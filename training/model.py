@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import sentencepiece
 import torch
 from nemo.collections.asr.models import EncDecRNNTModel
 from omegaconf import OmegaConf
@@ -95,17 +93,6 @@ def save(model: nn.Module, path: Path) -> None:
 def read_labels(vocabulary: Path) -> list[str]:
     """The pieces of a vocab.txt, without the blank."""
     return [line.rsplit(" ", 1)[0] for line in vocabulary.read_text("utf-8").splitlines()][:-1]
-
-
-class Tokenizer:
-    """Text -> token numbers, with SentencePiece's merges."""
-
-    def __init__(self, model: Path) -> None:
-        self._pieces: Any = sentencepiece.SentencePieceProcessor(model_file=str(model))
-
-    def encode(self, text: str) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """(U,) int64."""
-        return np.asarray(self._pieces.encode(text), np.int64)
 
 
 def layout() -> str:

@@ -74,7 +74,7 @@ def _plain(found: re.Match[str]) -> str:
 
 
 def _tidy(text: str) -> str:
-    text = re.sub(r"\s+", " ", text).strip(" -;,")
+    text = re.sub(r"\s+", " ", text).strip(" -;,").replace(";", ",")
     if len(text.split()) not in WORDS or not PLAIN.fullmatch(text) or ACRONYM.search(text) or "--" in text:
         return ""
     return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")

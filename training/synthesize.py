@@ -17,6 +17,7 @@ from training.commands import Commands
 from training.corpus import RATE, SHARD_CLIPS, Clip, write_shard
 from training.prose import draw_reading, read_prose
 from training.synthesizers import FAST, Synthesizer, kokoro
+from training.tokenizer import Tokenizer
 
 COMMANDS = 0.65
 """Share of sentences that are commands; the rest is general English."""
@@ -25,10 +26,12 @@ PEAK = 0.9
 
 
 def sentences(rng: random.Random, novels: Path) -> Iterator[str]:
-    """Commands and prose, without end."""
-    commands, prose = Commands(rng), read_prose(novels)
+    """Commands and prose without end; what the vocabulary cannot write is left out."""
+    commands, prose, tokenizer = Commands(rng), read_prose(novels), Tokenizer()
     while True:
-        yield commands.draw() if rng.random() < COMMANDS else draw_reading(prose, rng)
+        text = commands.draw() if rng.random() < COMMANDS else draw_reading(prose, rng)
+        if tokenizer.knows(text):
+            yield text
 
 
 def clips(tool: str, speak: Synthesizer, texts: Iterator[str], rng: random.Random) -> Iterator[Clip]:

@@ -24,8 +24,9 @@ from training.acoustics import Acoustics, Sound
 from training.corpus import RATE, Clip, read_shard
 from training.features import log_mel, masked, normalize, warped
 from training.lattice import near
-from training.model import FLOAT, Recognizer, Tokenizer, load, read_labels, save
+from training.model import FLOAT, Recognizer, load, read_labels, save
 from training.tdt_loss import tdt_loss
+from training.tokenizer import Tokenizer
 
 HERE = Path(__file__).parent
 VOCABULARY = HERE.parent / "ears_edge" / "models" / "embedded" / "vocab.txt"
@@ -242,7 +243,7 @@ def worker(rank: int, asked: argparse.Namespace) -> None:
     rng = np.random.default_rng((asked.seed, rank, optimizer.steps))
     torch.manual_seed(int(rng.integers(1 << 31)))
     corpus = Corpus(asked.data)
-    listening = Listening(corpus, Tokenizer(HERE / "tokenizer.model"), rng)
+    listening = Listening(corpus, Tokenizer(), rng)
     batches = listening.batches()
     model.train()
     reported = saved = scanned = time.monotonic()

@@ -16,7 +16,8 @@ from training.commands import Commands, in_words  # noqa: E402  # only where the
         ("Set a timer for 5 minutes.", "Set a timer for five minutes."),
         ("Dim it to 45%.", "Dim it to forty-five percent."),
         ("Set it to 20.5 degrees.", "Set it to twenty point five degrees."),
-        ("Wake me at 7:30 AM.", "Wake me at 7:30 AM."),
+        ("Wake me at 7:30 AM.", "Wake me at seven thirty AM."),
+        ("It is 12:05 or 6:00.", "It is twelve oh five or six o'clock."),
         ("It has 4100 kelvin and 345 lumen.", "It has 4100 kelvin and 345 lumen."),
     ],
 )
