@@ -14,6 +14,8 @@ from training.rooms import Response, room_response
 Sound = npt.NDArray[np.float32]
 """(N,) float32 mono at 16 kHz in [-1, 1]."""
 
+LONGEST_PAUSES = (0.75, 1.6)
+"""Seconds of silence before and after the words. Recorders stop late: real clips end with about a second."""
 ROOMS = 250
 NOISES = 120
 
@@ -24,7 +26,8 @@ class Acoustics:
     def __init__(self, voices: Sequence[Speech], rng: np.random.Generator) -> None:
         self._rng = rng
         self._rooms: list[Response] = [room_response(rng) for _ in range(ROOMS)]
-        kinds = (KINDS[i % len(KINDS)] for i in range(NOISES))
+        kinds = [KINDS[i % len(KINDS)] for i in range(NOISES)]
+        self._wordless = [number for number, kind in enumerate(kinds) if kind != "talker"]
         self._noises: list[Noise] = [draw_noise(kind, voices, rng) for kind in kinds]
 
     def heard(self, speech: Speech, hardness: float) -> Sound:
@@ -36,25 +39,44 @@ class Acoustics:
         sound = np.asarray(speech, np.float32) / np.float32(32768)
         if rng.random() < 0.6:
             sound = soxr.resample(sound, RATE, RATE * rng.uniform(0.87, 1.15), quality="LQ")
-        before, after = (int(rng.uniform(0.1, 0.85) ** 2 * RATE) for _ in range(2))
-        sound = np.concatenate((np.zeros(before, np.float32), sound, np.zeros(after, np.float32)))
+        pauses = (np.zeros(int(self._pause(longest) * RATE), np.float32) for longest in LONGEST_PAUSES)
+        sound = np.concatenate((next(pauses), sound, next(pauses)))
         if rng.random() < 0.6 * hardness:
             sound = _convolve(sound, self._rooms[rng.integers(ROOMS)])
         sound /= np.abs(sound).max() + 1e-6
         if rng.random() < 0.5 + 0.4 * hardness:
             sound = self._among_noise(sound, hardness)
+        if rng.random() < 0.12:
+            self._click(sound)
         return self._recorded(sound)
 
     def silence(self) -> Sound:
         """A background alone, or next to nothing."""
         rng = self._rng
         length = int(rng.uniform(0.8, 6.0) * RATE)
-        sound = self._background(length) if rng.random() < 0.8 else np.zeros(length, np.float32)
+        sound = (
+            self._background(length, talkers=False) if rng.random() < 0.8 else np.zeros(length, np.float32)
+        )
         return self._recorded(sound + rng.standard_normal(length).astype(np.float32) * np.float32(1e-3))
 
-    def _background(self, length: int) -> Sound:
+    def _pause(self, longest: float) -> float:
+        """Seconds before or after the words: often short, now and then none at all."""
         rng = self._rng
-        noise = self._noises[rng.integers(NOISES)]
+        return float(rng.uniform(0.0, 0.05) if rng.random() < 0.2 else longest * rng.uniform(0.1, 1.0) ** 2)
+
+    def _click(self, sound: Sound) -> None:
+        """Add the click of a switch near one end."""
+        rng = self._rng
+        length = min(len(sound), RATE // 10)
+        ring = rng.standard_normal(length) * np.exp(-np.arange(length) / RATE * rng.uniform(50, 600))
+        at = int(rng.uniform(0.0, 0.1) * (len(sound) - length))
+        at = at if rng.random() < 0.6 else len(sound) - length - at
+        sound[at : at + length] += (ring * rng.uniform(0.02, 0.5)).astype(np.float32)
+
+    def _background(self, length: int, *, talkers: bool = True) -> Sound:
+        """Somebody who talks alone may be behind speech, but is no silence: that would teach not to hear."""
+        rng = self._rng
+        noise = self._noises[rng.choice(NOISES if talkers else self._wordless)]
         start = rng.integers(0, SECONDS * RATE - length) if length < SECONDS * RATE else 0
         noise = (
             np.resize(noise[start:], length) if len(noise) - start < length else noise[start : start + length]
