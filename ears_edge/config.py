@@ -71,7 +71,7 @@ class EngineConfig:
     """Live words: audio between two looks at a growing utterance."""
     live_hold_s: Annotated[float, Bounds(ge=0, le=5)] = 0.96
     """Live words: the youngest audio, about which two looks that agree prove nothing yet."""
-    live_confidence: Annotated[float, Bounds(ge=0, le=1)] = 0.9
+    live_confidence: Annotated[float, Bounds(ge=0, le=1)] = 0.98
     """Live words: a word less sure than this waits for more audio."""
 
 

@@ -120,7 +120,7 @@ _ENTRIES: Final = (
     ),
     Entry(
         name=EMBEDDED,
-        description="small English model in the package: simple commands, often wrong",
+        description="small English model in the package: commands to a home, still often wrong",
         languages=("en",),
         licence="MIT",
         licence_url="",

@@ -50,6 +50,13 @@ def reference_tokens(reference: Any, audio: F32) -> tuple[list[int], list[int]]:
     return list(tokens), list(frames)
 
 
+def tokens_of_columns(reference: Any, columns: F32) -> tuple[list[int], list[int]]:  # noqa: ANN401  # as above
+    """The same, without the column of silence that onnx-asr pads: INT8 scales see it, and tokens flip."""
+    encoded, lengths = reference._encode(columns.T[None], np.array([len(columns)]))
+    tokens, frames, _ = next(iter(reference._decoding(encoded, lengths)))
+    return list(tokens), list(frames)
+
+
 def columns_of(audio: F32) -> F32:
     mel = LogMel(128)
     return np.concatenate((mel.feed(audio), mel.flush()))
@@ -61,12 +68,12 @@ def test_tokens_and_frames_are_those_of_onnx_asr_for_the_whole_file(
     reference: Any,  # noqa: ANN401  # as above
     model: AcousticModel,
 ) -> None:
-    audio = clip.heard()
-    encoded = model.encode(reference_features(reference, audio))
+    columns = reference_features(reference, clip.heard())
+    encoded = model.encode(columns)
     tokens, _ = greedy(
         encoded, model.initial_state(), model.joint, vocabulary=model.vocabulary, blank=model.vocabulary - 1
     )
-    assert ([t.id for t in tokens], [t.frame for t in tokens]) == reference_tokens(reference, audio)
+    assert ([t.id for t in tokens], [t.frame for t in tokens]) == tokens_of_columns(reference, columns)
 
 
 @pytest.mark.parametrize("clip", [c for c in clips() if c.kind != "nonspeech"], ids=ids)
