@@ -21,17 +21,16 @@ NOVELS = (
 WORDS = range(3, 25)
 PLAIN = re.compile(r"[A-Za-z][A-Za-z',.!?; -]*")
 """Letters and the punctuation of the vocabulary: nothing that could be read out in more than one way."""
+SENTENCE_END = re.compile(r"(?<!Mr\.)(?<!Mrs\.)(?<!Dr\.)(?<!St\.)(?<=[.!?])\s+")
 ACRONYM = re.compile(r"\b[A-Z]{2,}\b|\b[A-Z]\.")
 
 
 def read_prose(novels: Path, wordnet: Path = WORDNET, fortunes: Path = FORTUNES) -> list[str]:
     """Every usable sentence of all sources, sorted, each once. `novels` is a folder of text files."""
-    texts = (*_examples(wordnet), *_quotations(fortunes))
-    found = {sentence for text in texts if (sentence := _tidy(text))}
-    if not found:
-        raise FileNotFoundError(f"no prose under {wordnet} and {fortunes}: install wordnet-base and fortunes")
-    read = {sentence for text in _paragraphs(novels) if (sentence := _tidy(text))}
-    return sorted(found | read)
+    sources = (_examples(wordnet), _quotations(fortunes), _narration(novels))
+    if not all(sources):
+        raise FileNotFoundError(f"no prose under {wordnet} or {fortunes}: install wordnet-base and fortunes")
+    return sorted({sentence for texts in sources for text in texts if (sentence := _tidy(text))})
 
 
 def draw_reading(prose: list[str], rng: random.Random) -> str:
@@ -50,27 +49,14 @@ def _examples(folder: Path) -> list[str]:
 def _quotations(folder: Path) -> list[str]:
     files = [path for path in sorted(folder.glob("*")) if not path.suffix and path.name not in NOT_PROSE]
     quotes = (quote for path in files for quote in path.read_text("utf-8", errors="ignore").split("\n%\n"))
-    return [
-        part
-        for quote in quotes
-        for part in re.split(r"(?<=[.!?])\s+", re.sub(r"\s+", " ", quote.split("--")[0]))
-    ]
+    return [sentence for quote in quotes for sentence in SENTENCE_END.split(quote.split("--")[0])]
 
 
-def _paragraphs(folder: Path) -> list[str]:
+def _narration(folder: Path) -> list[str]:
     """The sentences of the novels, quotation marks left out: they are not heard."""
-    return [
-        sentence
-        for name in NOVELS
-        for paragraph in re.split(r"\n\s*\n", (folder / f"{name}.txt").read_text("latin-1"))
-        for sentence in re.split(
-            r"(?<!Mr\.)(?<!Mrs\.)(?<!Dr\.)(?<!St\.)(?<=[.!?])\s+", re.sub(r'["_*]|\s+', _plain, paragraph)
-        )
-    ]
-
-
-def _plain(found: re.Match[str]) -> str:
-    return " " if found[0].isspace() else ""
+    novels = ((folder / f"{name}.txt").read_text("latin-1") for name in NOVELS)
+    paragraphs = (paragraph for novel in novels for paragraph in re.split(r"\n\s*\n", novel))
+    return [sentence for text in paragraphs for sentence in SENTENCE_END.split(re.sub(r'["_*]', "", text))]
 
 
 def _tidy(text: str) -> str:
