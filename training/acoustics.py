@@ -1,138 +1,169 @@
-"""From a clean clip to one as a microphone in a room would hear it: drawn anew each time it is used."""
+"""From clean clips to what a microphone in a room would hear: drawn anew each time they are used.
 
-from collections.abc import Sequence
+Whole batches at once, on the device that trains; only the numbers are drawn on the CPU.
+"""
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import soxr
+import torch
 from scipy import fft
 
 from training.corpus import RATE, Speech
-from training.noises import KINDS, SECONDS, Noise, draw_noise
-from training.rooms import Response, room_response
+from training.features import Lengths, within
+from training.noises import KINDS, SECONDS, draw_noise
+from training.placing import placed
+from training.rooms import room_response
 
-Sound = npt.NDArray[np.float32]
-"""(N,) float32 mono at 16 kHz in [-1, 1]."""
-
-LONGEST_PAUSES = (0.75, 1.6)
-"""Seconds of silence before and after the words. Recorders stop late: real clips end with about a second."""
 ROOMS = 250
 NOISES = 120
+COMPANDING = 255.0
+"""The mu of telephone lines: ITU-T G.711."""
+
+Rows = npt.NDArray[np.bool_]
+"""(B,) of a batch: in which rows something happens."""
 
 
 class Acoustics:
     """Rooms, backgrounds and microphones. `voices` are clips that others may say in the background."""
 
-    def __init__(self, voices: Sequence[Speech], rng: np.random.Generator) -> None:
-        self._rng = rng
-        self._rooms: list[Response] = [room_response(rng) for _ in range(ROOMS)]
+    def __init__(self, voices: Sequence[Speech], rng: np.random.Generator, device: str) -> None:
+        self._rng, self._device = rng, device
+        responses = [room_response(rng) for _ in range(ROOMS)]
+        longest = max(len(response) for response in responses)
+        padded = np.stack([np.pad(response, (0, longest - len(response))) for response in responses])
+        self._rooms = placed(padded, device)
         kinds = [KINDS[i % len(KINDS)] for i in range(NOISES)]
-        self._wordless = [number for number, kind in enumerate(kinds) if kind != "talker"]
-        self._noises: list[Noise] = [draw_noise(kind, voices, rng) for kind in kinds]
+        self._wordless = np.array([number for number, kind in enumerate(kinds) if kind != "talker"])
+        noises = np.stack([draw_noise(kind, voices, rng) for kind in kinds])
+        self._noises = placed(noises, device)
 
-    def heard(self, speech: Speech, hardness: float) -> Sound:
-        """(N,) int16 clean -> float32 with silence around it, another pace, a room, noise, a microphone.
+    def heard(self, sound: torch.Tensor, lengths: Lengths, silent: Rows, hardness: float) -> torch.Tensor:
+        """(B, N) float32 clean, with silence around the words -> the same, in a room, by a microphone.
 
-        `hardness` from 0 to 1: how likely rooms and noise are, and how loud the noise may be.
+        Args:
+            sound: clips in [-1, 1]; N is divisible by 4. It is changed.
+            lengths: how many samples are the clip's; what lies behind means nothing afterwards.
+            silent: (B,), in which rows nobody speaks.
+            hardness: 0 to 1, how likely rooms and noise are, and how loud the noise may be.
         """
-        rng = self._rng
-        sound = np.asarray(speech, np.float32) / np.float32(32768)
-        if rng.random() < 0.6:
-            sound = soxr.resample(sound, RATE, RATE * rng.uniform(0.87, 1.15), quality="LQ")
-        pauses = (np.zeros(int(self._pause(longest) * RATE), np.float32) for longest in LONGEST_PAUSES)
-        sound = np.concatenate((next(pauses), sound, next(pauses)))
-        if rng.random() < 0.6 * hardness:
-            sound = _convolve(sound, self._rooms[rng.integers(ROOMS)])
-        sound /= np.abs(sound).max() + 1e-6
-        if rng.random() < 0.5 + 0.4 * hardness:
-            sound = self._among_noise(sound, hardness)
-        if rng.random() < 0.12:
-            self._click(sound)
+        count = len(sound)
+        self._change(sound, self._some(count, 0.6 * hardness), self._reverberant)
+        sound /= _peak(sound)
+        powers = sound.square().sum(1, keepdim=True) / self._tensor(lengths)
+        noisy = self._rng.random(count) < np.where(silent, 0.8, 0.5 + 0.4 * hardness)
+        self._add_noise(sound, powers, noisy, silent, hardness)
+        self._click(sound, self._some(count, 0.12), lengths)
+        sound += torch.randn_like(sound) * self._tensor(1e-3 * silent)
+        sound *= within(lengths, sound)
         return self._recorded(sound)
 
-    def silence(self) -> Sound:
-        """A background alone, or next to nothing."""
-        rng = self._rng
-        length = int(rng.uniform(0.8, 6.0) * RATE)
-        sound = (
-            self._background(length, talkers=False) if rng.random() < 0.8 else np.zeros(length, np.float32)
-        )
-        return self._recorded(sound + rng.standard_normal(length).astype(np.float32) * np.float32(1e-3))
+    def _some(self, count: int, share: float) -> Rows:
+        return self._rng.random(count) < share
 
-    def _pause(self, longest: float) -> float:
-        """Seconds before or after the words: often short, now and then none at all."""
-        rng = self._rng
-        return float(rng.uniform(0.0, 0.05) if rng.random() < 0.2 else longest * rng.uniform(0.1, 1.0) ** 2)
+    def _tensor(self, values: npt.NDArray[np.generic]) -> torch.Tensor:
+        """(B,) -> (B, 1) on the device."""
+        return placed(values.astype(np.float32), self._device)[:, None]
 
-    def _click(self, sound: Sound) -> None:
-        """Add the click of a switch near one end."""
-        rng = self._rng
-        length = min(len(sound), RATE // 10)
-        ring = rng.standard_normal(length) * np.exp(-np.arange(length) / RATE * rng.uniform(50, 600))
-        at = int(rng.uniform(0.0, 0.1) * (len(sound) - length))
-        at = at if rng.random() < 0.6 else len(sound) - length - at
-        sound[at : at + length] += (ring * rng.uniform(0.02, 0.5)).astype(np.float32)
+    def _uniform(self, low: float, high: float, rows: int) -> torch.Tensor:
+        return self._tensor(self._rng.uniform(low, high, rows))
 
-    def _background(self, length: int, *, talkers: bool = True) -> Sound:
+    def _change(
+        self, sound: torch.Tensor, rows: Rows, change: Callable[[torch.Tensor], torch.Tensor]
+    ) -> None:
+        """Change some rows in place. A GPU changes all and keeps some: new shapes cost it more than work."""
+        if not rows.any():
+            return
+        if self._device == "cpu":
+            at = torch.from_numpy(np.flatnonzero(rows))
+            sound[at] = change(sound[at])
+        else:
+            sound.copy_(torch.where(placed(rows, self._device)[:, None], change(sound), sound))
+
+    def _reverberant(self, sound: torch.Tensor) -> torch.Tensor:
+        chosen = placed(self._rng.integers(0, ROOMS, len(sound)), self._device)
+        responses = self._rooms[chosen]
+        length = fft.next_fast_len(sound.shape[1] + responses.shape[1], real=True)
+        spectrum = torch.fft.rfft(sound, length) * torch.fft.rfft(responses, length)
+        return torch.fft.irfft(spectrum, length)[:, : sound.shape[1]]
+
+    def _background(self, silent: Rows, length: int) -> torch.Tensor:
         """Somebody who talks alone may be behind speech, but is no silence: that would teach not to hear."""
-        rng = self._rng
-        noise = self._noises[rng.choice(NOISES if talkers else self._wordless)]
-        start = rng.integers(0, SECONDS * RATE - length) if length < SECONDS * RATE else 0
-        noise = (
-            np.resize(noise[start:], length) if len(noise) - start < length else noise[start : start + length]
-        )
-        return _convolve(noise, self._rooms[rng.integers(ROOMS)]) if rng.random() < 0.3 else noise.copy()
+        rng, count = self._rng, len(silent)
+        chosen = np.where(silent, rng.choice(self._wordless, count), rng.integers(0, NOISES, count))
+        starts = placed(rng.integers(0, SECONDS * RATE, count), self._device)
+        at = (starts[:, None] + torch.arange(length, device=self._device)) % (SECONDS * RATE)
+        noise = self._noises[placed(chosen, self._device)].gather(1, at)
+        self._change(noise, self._some(count, 0.3), self._reverberant)
+        return noise
 
-    def _among_noise(self, sound: Sound, hardness: float) -> Sound:
-        power = np.square(sound).mean()
-        quiet = self._rng.random() < 0.3
-        loud = 30.0 * self._rng.uniform(1.0 - hardness, 1.0) ** 0.7
-        ratio = self._rng.uniform(20.0, 45.0) if quiet else loud
-        noise = self._background(len(sound))
-        level = np.sqrt(power / (np.square(noise).mean() + 1e-9) * 10.0 ** (-ratio / 10.0))
-        return np.asarray(sound + level * noise, np.float32)
+    def _add_noise(
+        self, sound: torch.Tensor, powers: torch.Tensor, noisy: Rows, silent: Rows, hardness: float
+    ) -> None:
+        rng, count = self._rng, len(sound)
+        loud = 30.0 * rng.uniform(1.0 - hardness, 1.0, count) ** 0.7
+        decibels = np.where(rng.random(count) < 0.3, rng.uniform(20.0, 45.0, count), loud)
+        noise = self._background(silent, sound.shape[1])
+        alone = self._tensor(silent)
+        ratios = self._tensor(noisy * 10.0 ** (-np.where(silent, 0.0, decibels) / 10.0))
+        power = (powers * (1 - alone) + alone) * ratios
+        sound += noise * (power / (noise.square().mean(1, keepdim=True) + 1e-9)).sqrt()
 
-    def _recorded(self, sound: Sound) -> Sound:
+    def _click(self, sound: torch.Tensor, rows: Rows, lengths: Lengths) -> None:
+        """Add the click of a switch near one end."""
+        count, length = len(sound), min(sound.shape[1], RATE // 10)
+        times = torch.arange(length, device=self._device)
+        ring = torch.randn(count, length, device=self._device)
+        ring *= (-times / RATE * self._uniform(50, 600, count)).exp()
+        ring *= self._tensor(rows * self._rng.uniform(0.02, 0.5, count))
+        place = self._rng.uniform(0.0, 0.1, count)
+        place = np.where(self._rng.random(count) < 0.6, place, 1.0 - place)
+        starts = (np.maximum(lengths - length, 0) * place).astype(np.int64)
+        at = placed(starts, self._device)[:, None] + times
+        sound.scatter_add_(1, at, ring)
+
+    def _recorded(self, sound: torch.Tensor) -> torch.Tensor:
         """What the microphone and the line make of it."""
-        rng = self._rng
-        if rng.random() < 0.6:
-            sound = self._coloured(sound)
-        sound = sound / (np.abs(sound).max() + 1e-6)
-        if rng.random() < 0.12:
-            drive = rng.uniform(1.0, 5.0)
-            sound = np.clip(sound * drive, -1, 1) if rng.random() < 0.5 else np.tanh(sound * drive)
-        sound = sound * np.float32(10.0 ** rng.uniform(-1.8, 0.0))
-        if rng.random() < 0.08:
-            narrow = soxr.resample(sound, RATE, RATE // 2, quality="LQ")
-            companded = np.sign(narrow) * np.log1p(255 * np.minimum(np.abs(narrow), 1.0)) / np.log(256)
-            companded = np.round(companded * 127) / 127
-            narrow = np.sign(companded) * (256 ** np.abs(companded) - 1) / 255
-            sound = soxr.resample(narrow, RATE // 2, RATE, quality="LQ")
-        if rng.random() < 0.5:
-            sound = sound + rng.standard_normal(len(sound)).astype(np.float32) * np.float32(
-                10.0 ** rng.uniform(-5, -2.7)
-            )
-        return np.asarray(np.clip(np.round(sound * 32768), -32768, 32767) / 32768, np.float32)
+        rng, count = self._rng, len(sound)
+        self._change(sound, self._some(count, 0.6), self._coloured)
+        sound /= _peak(sound)
+        kind = rng.random(count)
+        self._change(sound, kind < 0.06, lambda s: (s * self._uniform(1.0, 5.0, len(s))).clamp(-1, 1))
+        self._change(sound, kind > 0.94, lambda s: (s * self._uniform(1.0, 5.0, len(s))).tanh())
+        sound *= self._tensor(10.0 ** rng.uniform(-1.8, 0.0, count))
+        self._change(sound, self._some(count, 0.08), _by_telephone)
+        floor = 10.0 ** rng.uniform(-5, -2.7, count) * (rng.random(count) < 0.5)
+        sound += torch.randn_like(sound) * self._tensor(floor)
+        return (sound * 32768).round_().clamp_(-32768, 32767).div_(32768)
 
-    def _coloured(self, sound: Sound) -> Sound:
+    def _coloured(self, sound: torch.Tensor) -> torch.Tensor:
         """A tilt, two bumps or dents, and the ends of the band cut off."""
-        rng = self._rng
-        length = fft.next_fast_len(len(sound), real=True)
-        spectrum = fft.rfft(sound, length)
-        hertz = np.linspace(0.0, RATE / 2, len(spectrum), dtype=np.float32)
-        gain = (1.0 + hertz / 1000.0) ** np.float32(rng.uniform(-0.8, 0.7))
+        rng, count = self._rng, len(sound)
+        length = fft.next_fast_len(sound.shape[1], real=True)
+        spectrum = torch.fft.rfft(sound, length)
+        hertz = torch.linspace(0.0, RATE / 2, spectrum.shape[1], device=self._device)[None]
+        gain = (1.0 + hertz / 1000.0) ** self._uniform(-0.8, 0.7, count)
         for _ in range(2):
-            dent = (hertz - rng.uniform(200, 6000)) / rng.uniform(100, 1500)
-            gain *= 10.0 ** (rng.uniform(-0.5, 0.5) * np.exp(-dent * dent))
-        if rng.random() < 0.35:
-            gain /= 1.0 + (hertz / rng.uniform(2800, 7500)) ** 10
-        if rng.random() < 0.5:
-            gain /= 1.0 + (rng.uniform(50, 350) / np.maximum(hertz, 1.0)) ** 4
-        return np.asarray(fft.irfft(spectrum * gain, length)[: len(sound)], np.float32)
+            dent = (hertz - self._uniform(200, 6000, count)) / self._uniform(100, 1500, count)
+            gain *= 10.0 ** (self._uniform(-0.5, 0.5, count) * (-dent * dent).exp())
+        highest = np.where(rng.random(count) < 0.35, rng.uniform(2800, 7500, count), 1e5)
+        lowest = np.where(rng.random(count) < 0.5, rng.uniform(50, 350, count), 0.0)
+        gain /= 1.0 + (hertz / self._tensor(highest)) ** 10
+        gain /= 1.0 + (self._tensor(lowest) / hertz.clamp(min=1.0)) ** 4
+        return torch.fft.irfft(spectrum * gain, length)[:, : sound.shape[1]]
 
 
-def _convolve(sound: Sound, response: Response) -> Sound:
-    length = fft.next_fast_len(len(sound) + len(response), real=True)
-    return np.asarray(
-        fft.irfft(fft.rfft(sound, length) * fft.rfft(response, length), length)[: len(sound)], np.float32
-    )
+def _peak(sound: torch.Tensor) -> torch.Tensor:
+    return sound.abs().amax(1, keepdim=True) + 1e-6
+
+
+def _by_telephone(sound: torch.Tensor) -> torch.Tensor:
+    """Half the band, and 8 bits by the mu-law."""
+    length = sound.shape[1]
+    narrow = torch.fft.irfft(torch.fft.rfft(sound)[:, : length // 4 + 1], length // 2) / 2
+    scale = np.log1p(COMPANDING)
+    companded = narrow.sign() * (COMPANDING * narrow.abs().clamp(max=1.0)).log1p() / scale
+    companded = (companded * 127).round() / 127
+    narrow = companded.sign() * (companded.abs() * scale).expm1() / COMPANDING
+    return torch.fft.irfft(torch.fft.rfft(narrow), length) * 2

@@ -1,51 +1,91 @@
-"""The product's log-mel features for whole clips at once, and their masking and warping."""
+"""The product's log-mel features for a batch of whole clips, and their warping and masking."""
 
 import numpy as np
+import numpy.typing as npt
+import torch
 
-from ears_edge.dsp.features import LOG_GUARD, N_FFT, PRE_EMPHASIS, WINDOW, mel_filters, normalize
-from ears_edge.units import F32, HOP
+from ears_edge.dsp.features import LOG_GUARD, N_FFT, PRE_EMPHASIS, STD_GUARD, WINDOW, mel_filters
+from ears_edge.units import HOP
+from training.placing import placed
+
+Lengths = npt.NDArray[np.int64]
+"""(B,), on the CPU: to ask the device for them would make it wait."""
 
 MELS = 128
-_WINDOW = np.hanning(WINDOW).astype(np.float32)
+LIKE = 16
+"""Batches are some of these columns long, so that a GPU meets the same shapes again."""
+WARPED = 0.6
+"""Share of clips that get another throat and another pace."""
 
 
-def log_mel(sound: F32) -> F32:
-    """(N,) float32 at 16 kHz -> (N // 160, 128) float32, as the product computes them, but for rounding."""
-    emphasized = np.append(sound[:1], sound[1:] - PRE_EMPHASIS * sound[:-1])
-    padded = np.pad(emphasized, (WINDOW // 2, WINDOW))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP][: len(sound) // HOP]
-    spectrum = np.fft.rfft(frames * _WINDOW, N_FFT)
-    power = np.square(spectrum.real) + np.square(spectrum.imag)
-    return np.asarray(np.log(power @ mel_filters(MELS) + LOG_GUARD), np.float32)
+def log_mel(sound: torch.Tensor, lengths: Lengths) -> torch.Tensor:
+    """(B, N) float32 at 16 kHz -> (B, N // 160, 128) float32 columns, as the product computes them.
+
+    What lies behind a clip's length counts as zero; columns of it mean nothing.
+    """
+    sound = sound * within(lengths, sound)
+    emphasized = torch.cat((sound[:, :1], sound[:, 1:] - float(PRE_EMPHASIS) * sound[:, :-1]), 1)
+    padded = torch.nn.functional.pad(emphasized, (WINDOW // 2, WINDOW))
+    frames = padded.unfold(1, WINDOW, HOP)[:, : sound.shape[1] // HOP]
+    window = placed(np.hanning(WINDOW).astype(np.float32), sound.device)
+    spectrum = torch.view_as_real(torch.fft.rfft(frames * window, N_FFT))
+    power = spectrum.square().sum(-1)
+    return (power @ placed(mel_filters(MELS).copy(), sound.device) + float(LOG_GUARD)).log_()
 
 
-def warped(columns: F32, rng: np.random.Generator) -> F32:
-    """Another throat and another pace: the mel axis and the time axis stretched, each by up to 12 %."""
-    high, pace = rng.uniform(0.9, 1.12), rng.uniform(0.88, 1.14)
-    bins = np.minimum(np.arange(MELS) * high, MELS - 1.001)
-    times = np.minimum(np.arange(int(len(columns) * pace)) / pace, len(columns) - 1.001)
-    for at, axis in ((bins, 1), (times, 0)):
-        low = at.astype(np.intp)
-        share = (at - low).astype(np.float32)
-        share = share[:, None] if axis == 0 else share
-        columns = np.take(columns, low, axis) * (1 - share) + np.take(columns, low + 1, axis) * share
-    return columns
+def warped(columns: torch.Tensor, lengths: Lengths, rng: np.random.Generator) -> tuple[torch.Tensor, Lengths]:
+    """Another throat and another pace: the mel axis and the time axis stretched, each by up to 14 %."""
+    count, device = len(columns), columns.device
+    chosen = rng.random(count) < WARPED
+    high = placed(np.where(chosen, rng.uniform(0.9, 1.12, count), 1.0).astype(np.float32), device)
+    pace = np.where(chosen, rng.uniform(0.88, 1.14, count), 1.0).astype(np.float32)
+    mels = torch.arange(float(MELS), device=device)
+    bins = (mels * high[:, None]).clamp(max=MELS - 1.001)
+    # As a matrix for each clip: a matrix product is far faster than gathering along the last axis.
+    columns = columns @ (1.0 - (bins[:, None, :] - mels[:, None]).abs()).clamp(min=0.0)
+    stretched = (lengths * pace).astype(np.int64)
+    longest = -(-int(stretched.max()) // LIKE) * LIKE
+    times = torch.arange(longest, device=device) / placed(pace, device)[:, None]
+    times = torch.minimum(times, placed(lengths, device)[:, None] - 1.001)
+    low = times.long()
+    rows = torch.arange(count, device=device)[:, None]
+    share = (times - low)[..., None]
+    return torch.lerp(columns[rows, low], columns[rows, low + 1], share), stretched
 
 
-def masked(columns: F32, rng: np.random.Generator) -> F32:
+def normalize(columns: torch.Tensor, lengths: Lengths) -> torch.Tensor:
+    """(B, T, 128) -> each bin of each clip of mean 0, deviation 1, as the product does; zero behind it."""
+    inside = within(lengths, columns)[..., None]
+    counts = placed(lengths, columns.device)[:, None, None]
+    mean = (columns * inside).sum(1, keepdim=True) / counts
+    centred = (columns - mean) * inside
+    variance = centred.square().sum(1, keepdim=True) / (counts - 1)
+    return centred / (variance.sqrt() + float(STD_GUARD))
+
+
+def masked(columns: torch.Tensor, lengths: Lengths, rng: np.random.Generator) -> torch.Tensor:
     """Normalized columns with up to two bands and some spans of time set to the mean.
 
     Source: Park et al., SpecAugment (2019).
     """
-    for _ in range(2):
-        width = rng.integers(0, 24)
-        start = rng.integers(0, MELS - width)
-        columns[:, start : start + width] = 0.0
-    for _ in range(1 + len(columns) // 150):
-        width = rng.integers(0, min(24, len(columns) // 8 + 1))
-        start = rng.integers(0, len(columns) - width)
-        columns[start : start + width] = 0.0
-    return columns
+    count, device = len(columns), columns.device
+    mels, at = torch.arange(MELS, device=device), torch.arange(columns.shape[1], device=device)
+    width = rng.integers(0, 24, (2, count))
+    bands = _between(mels, rng.integers(0, MELS - width), width)
+    number = np.arange(1 + columns.shape[1] // 150)[:, None]
+    width = rng.integers(0, np.minimum(24, lengths // 8 + 1), (len(number), count))
+    width *= number < 1 + lengths // 150
+    spans = _between(at, rng.integers(0, lengths - width), width)
+    return columns.masked_fill(bands[:, None, :] | spans[:, :, None], 0.0)
 
 
-__all__ = ["MELS", "log_mel", "masked", "normalize", "warped"]
+def _between(at: torch.Tensor, start: Lengths, width: Lengths) -> torch.Tensor:
+    """(N,), (K, B), (K, B) -> (B, N) bool: what lies within one of K stretches."""
+    first, last = (placed(edge, at.device)[:, :, None] for edge in (start, start + width))
+    return ((at >= first) & (at < last)).any(0)
+
+
+def within(lengths: Lengths, batch: torch.Tensor) -> torch.Tensor:
+    """(B,), (B, N, ...) -> (B, N) bool on the batch's device: what belongs to the clips."""
+    ends = placed(lengths, batch.device)
+    return torch.arange(batch.shape[1], device=batch.device) < ends[:, None]

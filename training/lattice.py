@@ -10,6 +10,9 @@ from typing import NamedTuple
 import numba
 import numpy as np
 import numpy.typing as npt
+import torch
+
+from training.placing import placed
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
@@ -19,12 +22,26 @@ BAND = 8
 
 
 class Cells(NamedTuple):
-    """Cells of a batch, clip by clip, frame by frame: each (N,) int64."""
+    """N cells of a batch, clip by clip, frame by frame."""
 
-    clip: I64
-    frame: I64
-    token: I64
-    """How many tokens were written before."""
+    at: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+    """Of each cell: clip, frame, and how many tokens were written before; (N,) int64 each."""
+    shape: tuple[int, int, int]
+    """Of the whole lattice: clips, frames, tokens + 1."""
+
+
+def all_cells(frames: I64, lengths: I64, device: str | torch.device) -> Cells:
+    """The whole lattices of clips of so many frames and tokens: (B,) each."""
+    widths, counts = placed(lengths + 1, device), placed(frames * (lengths + 1), device)
+    first = counts.cumsum(0) - counts
+    clips = torch.arange(len(frames), device=device)
+    total = int((frames * (lengths + 1)).sum())
+    clip = torch.repeat_interleave(clips, counts, output_size=total)
+    number = torch.arange(total, device=device) - first[clip]
+    width = widths[clip]
+    return Cells(
+        (clip, number // width, number % width), (len(frames), int(frames.max()), int(lengths.max()) + 1)
+    )
 
 
 def near(blank: F32, label: F32, frames: I64, lengths: I64, band: int = BAND) -> Cells:
@@ -44,7 +61,8 @@ def near(blank: F32, label: F32, frames: I64, lengths: I64, band: int = BAND) ->
     first = np.repeat(np.cumsum(widths) - widths, widths)
     at = np.repeat(kept, widths)
     token = np.arange(len(at)) - first + low.ravel()[at]
-    return Cells(at // blank.shape[1], at % blank.shape[1], token)
+    clip, frame, token = (torch.from_numpy(row) for row in (at // blank.shape[1], at % blank.shape[1], token))
+    return Cells((clip, frame, token), (*blank.shape, label.shape[2] + 1))
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba has no types

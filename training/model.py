@@ -11,11 +11,13 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from training.features import MELS
+from training.features import MELS, Lengths
 from training.lattice import Cells
+from training.placing import placed
 from training.tdt_loss import DURATIONS, SIGMA
 
 WIDTH, LAYERS, HEADS, CHANNELS, HIDDEN = 144, 8, 4, 64, 256
+DROPOUT = 0.0
 MAX_SYMBOLS = 10
 FLOAT = "checkpoint.safetensors"
 
@@ -38,38 +40,56 @@ class Recognizer(nn.Module):
         """The blank's token number, the last."""
         return len(self.labels)
 
-    def encode(self, features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Clips of (T, 128) float32 normalized columns -> (B, T / 8, 144) float32 and (B,) int64 frames.
+    def encode(self, features: torch.Tensor, lengths: Lengths) -> torch.Tensor:
+        """(B, T, 128) float32 normalized columns -> (B, T / 8, 176) float32; see `frames_of`."""
+        encoder = self.nemo.encoder
+        if features.is_cuda:
+            with torch.autocast("cuda", torch.bfloat16):
+                ends = placed(lengths, features.device)
+                encoded, _ = encoder(audio_signal=features.transpose(1, 2), length=ends)
+        else:
+            rows = [self._subsampled(row[:length]) for row, length in zip(features, lengths, strict=True)]
+            padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+            ends = torch.from_numpy(frames_of(lengths))
+            with torch.autocast("cpu", torch.bfloat16):
+                encoded, _ = encoder(audio_signal=padded, length=ends, bypass_pre_encode=True)
+        joined: torch.Tensor = encoded.transpose(1, 2).float()
+        return joined
 
-        The subsampling runs clip by clip, in float32 and channels last: so its wide intermediate results stay
-        in the processor's cache; a whole batch of them takes ten times as long. The layers run in bfloat16.
+    def _subsampled(self, clip: torch.Tensor) -> torch.Tensor:
+        """(T, 128) -> (T / 8, 176), in float32 and channels last, so that the wide images stay in the cache.
+
+        A whole batch of them takes a CPU ten times as long.
         """
         subsampling = self.nemo.encoder.pre_encode
-        rows = []
-        for clip in features:
-            image = clip[None, None].to(memory_format=torch.channels_last)
-            for layer in subsampling.conv:
-                image = layer(image)
-            rows.append(subsampling.out(image.transpose(1, 2).flatten(2))[0])
-        frames = torch.tensor([len(row) for row in rows])
-        padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        with torch.autocast("cpu", torch.bfloat16):
-            encoded, _ = self.nemo.encoder(audio_signal=padded, length=frames, bypass_pre_encode=True)
-        return encoded.transpose(1, 2).float(), frames
+        image = clip[None, None].to(memory_format=torch.channels_last)
+        for layer in subsampling.conv:
+            image = layer(image)
+        rows: torch.Tensor = subsampling.out(image.transpose(1, 2).flatten(2))[0]
+        return rows
 
     def join(
         self, encoded: torch.Tensor, tokens: torch.Tensor, lengths: torch.Tensor, cells: Cells
     ) -> torch.Tensor:
-        """(B, T, 144), (B, U) int64 and N cells -> (N, V + 1 + 5) bfloat16 logits, durations last."""
+        """(B, T, 176), (B, U) int64 and N cells -> (N, V + 1 + 5) bfloat16 logits, durations last."""
         predicted, _, _ = self.nemo.decoder(targets=tokens, target_length=lengths)
-        joint = self.nemo.joint
+        joint, (clip, frame, token) = self.nemo.joint, cells.at
         heard, written = joint.enc(encoded), joint.pred(predicted.transpose(1, 2))
-        at = torch.from_numpy(cells.clip * heard.shape[1] + cells.frame)
-        after = torch.from_numpy(cells.clip * written.shape[1] + cells.token)
-        both = heard.flatten(0, 1).index_select(0, at) + written.flatten(0, 1).index_select(0, after)
-        with torch.autocast("cpu", torch.bfloat16):
+        if encoded.is_cuda:
+            # All sums are made: adding up the slopes of rows that are chosen many times over is slow there.
+            at = (clip * heard.shape[1] + frame) * written.shape[1] + token
+            both = (heard[:, :, None] + written[:, None]).flatten(0, 2).index_select(0, at)
+        else:
+            at, after = clip * heard.shape[1] + frame, clip * written.shape[1] + token
+            both = heard.flatten(0, 1).index_select(0, at) + written.flatten(0, 1).index_select(0, after)
+        with torch.autocast(encoded.device.type, torch.bfloat16):
             logits: torch.Tensor = joint.joint_net(both)
         return logits
+
+
+def frames_of(columns: Lengths) -> Lengths:
+    """How many frames the encoder makes of so many columns: it halves them three times, and rounds up."""
+    return -(-columns // 8)
 
 
 def load(path: Path, labels: Sequence[str]) -> Recognizer:
@@ -152,11 +172,10 @@ def _configuration(labels: list[str]) -> dict[str, Any]:
             "pos_emb_max_len": 1000,
             "conv_kernel_size": 9,
             "conv_norm_type": "batch_norm",
-            # Dropout costs a sixth of a step on a CPU; clips that never sound the same twice do its work.
-            "dropout": 0.0,
-            "dropout_pre_encoder": 0.0,
+            "dropout": DROPOUT,
+            "dropout_pre_encoder": DROPOUT,
             "dropout_emb": 0.0,
-            "dropout_att": 0.0,
+            "dropout_att": DROPOUT,
         },
         "decoder": {
             "_target_": nemo + "RNNTDecoder",

@@ -19,7 +19,7 @@ from training.prose import draw_reading, read_prose
 from training.synthesizers import FAST, Synthesizer, kokoro
 from training.tokenizer import Tokenizer
 
-COMMANDS = 0.65
+COMMANDS = 0.5
 """Share of sentences that are commands; the rest is general English."""
 SECONDS = (0.35, 12.0)
 PEAK = 0.9

@@ -1,9 +1,10 @@
-"""The token-and-duration transducer's loss on the CPU, with exact gradients.
+"""The token-and-duration transducer's loss, with exact gradients.
 
 Source: Xu et al., "Efficient Sequence Transduction by Jointly Predicting Tokens and Durations" (2023); equal
 to NeMo's TDTLossPytorch, sigma (logit under-normalization) included.
 """
 
+import importlib
 import math
 from typing import Any
 
@@ -82,6 +83,20 @@ def _sweep(  # noqa: C901, PLR0912, PLR0917  # numba inlines no closures; one lo
                 beta[t, u] = ahead
 
 
+def _on_cpu(
+    blank: torch.Tensor,
+    label: torch.Tensor,
+    duration: torch.Tensor,
+    frames: torch.Tensor,
+    lengths: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    loss = torch.zeros(len(blank))
+    slopes = [torch.zeros_like(part) for part in (blank, label, duration)]
+    rows = (blank, label, duration, frames, lengths, loss, *slopes)
+    _sweep(*(row.numpy() for row in rows))
+    return loss, slopes[0], slopes[1], slopes[2]
+
+
 class _TdtLoss(torch.autograd.Function):
     """One pass over the logits each way: the softmax's gradient is written down, not traced."""
 
@@ -97,24 +112,19 @@ class _TdtLoss(torch.autograd.Function):
         tokens = logits[:, : -len(DURATIONS)].float()
         normalizer = torch.logsumexp(tokens, 1)
         # The last column has no next token; what it gathers is never read.
-        upcoming = nn.functional.pad(labels, (0, 1))[cells.clip, cells.token]
-        shape = (len(labels), int(frames.max()), labels.shape[1] + 1)
-        blank, label = np.full(shape, NEVER, np.float32), np.full(shape, NEVER, np.float32)
-        duration = np.zeros((*shape, len(DURATIONS)), np.float32)
-        blank[cells] = (tokens[:, -1] - normalizer - SIGMA).numpy()
-        label[cells] = (tokens.gather(1, upcoming[:, None])[:, 0] - normalizer - SIGMA).numpy()
+        upcoming = nn.functional.pad(labels, (0, 1))[cells.at[0], cells.at[2]]
+        blank, label = tokens.new_full(cells.shape, NEVER), tokens.new_full(cells.shape, NEVER)
+        duration = tokens.new_zeros((*cells.shape, len(DURATIONS)))
+        blank[cells.at] = tokens[:, -1] - normalizer - SIGMA
+        label[cells.at] = tokens.gather(1, upcoming[:, None])[:, 0] - normalizer - SIGMA
         lasting = torch.log_softmax(logits[:, -len(DURATIONS) :].float(), 1)
-        duration[cells] = lasting.numpy()
-        slopes = [np.zeros_like(part) for part in (blank, label, duration)]
-        loss = np.zeros(len(labels), np.float32)
-        _sweep(
-            blank, label, duration, frames.numpy().astype(np.int64), lengths.numpy().astype(np.int64), loss,
-            *slopes,
-        )  # fmt: skip
+        duration[cells.at] = lasting
+        sweep = importlib.import_module("training.sweep_cuda").sweep if logits.is_cuda else _on_cpu
+        loss, *slopes = sweep(blank, label, duration, frames, lengths)
         ctx.save_for_backward(tokens, normalizer, lasting, upcoming)
-        ctx.slopes = [torch.from_numpy(slope[cells]) for slope in slopes]
-        ctx.clip = torch.from_numpy(cells.clip)
-        return torch.from_numpy(loss)
+        ctx.slopes = [slope[cells.at] for slope in slopes]
+        ctx.clip, ctx.kind = cells.at[0], logits.dtype
+        return loss
 
     @staticmethod
     def backward(
@@ -126,13 +136,13 @@ class _TdtLoss(torch.autograd.Function):
         d_blank, d_label = ctx.slopes[0] * scale, ctx.slopes[1] * scale
         d_duration = ctx.slopes[2] * scale[:, None]
         occupied = d_blank + d_label
-        slope = torch.empty(len(tokens), tokens.shape[1] + len(DURATIONS))
+        slope = tokens.new_empty(len(tokens), tokens.shape[1] + len(DURATIONS))
         d_tokens = slope[:, : -len(DURATIONS)]
         torch.sub(tokens, normalizer[:, None], out=d_tokens).exp_().mul_(-occupied[:, None])
         d_tokens[:, -1] += d_blank
         d_tokens.scatter_add_(1, upcoming[:, None], d_label[:, None])
         slope[:, -len(DURATIONS) :] = d_duration - lasting.exp() * d_duration.sum(-1, keepdim=True)
-        return slope, None, None, None, None
+        return slope.to(ctx.kind), None, None, None, None
 
 
 def tdt_loss(

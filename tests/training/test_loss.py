@@ -1,6 +1,9 @@
 """The transducer's loss and its pruned lattice. Runs where the training's requirements are installed."""
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
-from training.lattice import Cells, near  # noqa: E402  # only where the training's requirements are
+from training.lattice import Cells, all_cells, near  # noqa: E402  # only where the training's requirements are
 from training.tdt_loss import DURATIONS, SIGMA, tdt_loss  # noqa: E402
 
 FRAMES, TOKENS, PIECES = 4, 2, 3
@@ -64,7 +67,7 @@ def test_the_loss_is_that_of_all_paths_and_its_gradient_is_exact() -> None:
     dense = torch.randn(2, FRAMES, TOKENS + 1, PIECES + 1 + len(DURATIONS))
     labels, frames, lengths = [[2, 0], [1, 0]], [FRAMES, FRAMES - 1], [TOKENS, 1]
     cells = whole(frames, lengths)
-    logits = dense[tuple(torch.from_numpy(row) for row in cells)].requires_grad_()
+    logits = dense[cells.at].requires_grad_()
 
     def loss(rows: Any) -> Any:  # noqa: ANN401  # tensors, where torch is installed
         return tdt_loss(rows, cells, torch.tensor(labels), torch.tensor(frames), torch.tensor(lengths))
@@ -90,7 +93,7 @@ def test_a_narrow_band_follows_the_alignment_and_holds_both_ends() -> None:
     label = np.full((1, frames, tokens), -9.0, np.float32)
     blank[0, said_at] = -9.0
     label[0, said_at, np.arange(tokens)] = -0.1
-    clip, frame, token = near(blank, label, np.array([frames]), np.array([tokens]), band=2)
+    clip, frame, token = near(blank, label, np.array([frames]), np.array([tokens]), band=2).at
     kept = set(zip(frame.tolist(), token.tolist(), strict=True))
     assert not clip.any()
     assert (0, 0) in kept
@@ -102,4 +105,42 @@ def test_a_narrow_band_follows_the_alignment_and_holds_both_ends() -> None:
 
 def test_a_clip_with_more_tokens_than_frames_keeps_its_whole_lattice() -> None:
     blank, label = np.zeros((1, 3), np.float32), np.zeros((1, 3, 5), np.float32)
-    assert len(near(blank, label, np.array([3]), np.array([5]), band=1).frame) == 3 * 6
+    assert len(near(blank, label, np.array([3]), np.array([5]), band=1).at[0]) == 3 * 6
+
+
+def test_a_wide_band_and_the_whole_lattice_are_the_same_cells() -> None:
+    wide, every = whole([4, 3], [2, 1]), all_cells(np.array([4, 3]), np.array([2, 1]), "cpu")
+    assert wide.shape == every.shape
+    assert all((one == other).all() for one, other in zip(wide.at, every.at, strict=True))
+
+
+SIMULATED = """
+import torch
+from training import sweep_cuda, tdt_loss
+
+class OnArrays:
+    def __init__(self, kernel):
+        self.kernel = kernel
+    def __getitem__(self, grid):
+        return lambda *rows: self.kernel[grid](*(row.numpy() for row in rows))
+
+torch.manual_seed(3)
+frames, lengths = torch.tensor([11, 7, 1]), torch.tensor([4, 2, 3])
+chances = torch.log_softmax(torch.randn(3, 11, 5, 2), -1)
+durations = torch.log_softmax(torch.randn(3, 11, 5, 5), -1)
+rows = (chances[..., 0].contiguous(), chances[..., 1].contiguous(), durations, frames, lengths)
+sweep_cuda.THREADS = 4
+sweep_cuda._forward, sweep_cuda._backward = OnArrays(sweep_cuda._forward), OnArrays(sweep_cuda._backward)
+for found, expected in zip(sweep_cuda.sweep(*rows), tdt_loss._on_cpu(*rows)):
+    assert expected.abs().sum() > 0
+    inside = torch.ones_like(found, dtype=torch.bool)
+    if found.dim() > 1:
+        for clip in range(3):
+            inside[clip, frames[clip]:], inside[clip, :, lengths[clip] + 1:] = False, False
+    assert ((found - expected) * inside).abs().max() <= 1e-5 * expected.abs().max()
+"""
+
+
+def test_the_gpus_sweeps_find_what_the_cpus_find() -> None:
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
+    subprocess.run([sys.executable, "-c", SIMULATED], check=True, env=environment)  # noqa: S603

@@ -1,0 +1,115 @@
+"""What the model hears in training. Runs where the training's requirements are installed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("scipy")
+
+from ears_edge.dsp.features import LogMel  # noqa: E402  # only where the training's requirements are
+from ears_edge.dsp.features import normalize as normalized_by_the_product  # noqa: E402
+from ears_edge.units import F32  # noqa: E402
+from training.acoustics import Acoustics  # noqa: E402
+from training.corpus import RATE, Clip, Speech, write_shard  # noqa: E402
+from training.features import MELS, log_mel, masked, normalize, warped  # noqa: E402
+from training.listening import Corpus, Listening  # noqa: E402
+
+TOLERANCE = 2e-3
+"""Of a normalized feature, whose deviation is 1: what the product itself may differ from its reference."""
+
+
+def buzz(seconds: float, seed: int) -> Speech:
+    """Something like a voice: silence, then harmonics with a changing colour, then silence."""
+    rng = np.random.default_rng(seed)
+    times = np.arange(int(seconds * RATE)) / RATE
+    pitch = rng.uniform(90, 250)
+    sound = sum(np.sin(2 * np.pi * k * pitch * times) * rng.uniform(0, 1) / k for k in range(1, 20))
+    sound = sound * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * times)) + 1e-3 * rng.standard_normal(len(times))
+    quiet = RATE // 4
+    sound[:quiet] = sound[-quiet:] = 0.0
+    return np.asarray(sound / np.abs(sound).max() * 30000, np.int16)
+
+
+def streamed(sound: F32) -> F32:
+    mel = LogMel(MELS)
+    return np.concatenate((mel.feed(sound), mel.flush()))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("speech")
+    for tool, seed in (("kokoro", 0), ("flite", 100)):
+        rows = [Clip("Turn on the light.", f"{tool}:a", buzz(1 + n % 5 / 2, seed + n)) for n in range(20)]
+        write_shard(path / f"{tool}-0-0000.npz", rows)
+    return path
+
+
+def test_the_model_learns_from_the_features_that_the_product_computes() -> None:
+    clips = [np.asarray(buzz(1.0 + n, n) / 32768, np.float32) for n in range(3)]
+    lengths = np.array([len(clip) - 37 * n for n, clip in enumerate(clips)])
+    batch = torch.zeros(3, max(map(len, clips)))
+    for row, clip in zip(batch, clips, strict=True):
+        row[: len(clip)] = torch.from_numpy(clip)
+    columns = normalize(log_mel(batch, lengths), lengths // 160).numpy()
+    for row, clip, length in zip(columns, clips, lengths, strict=True):
+        expected = normalized_by_the_product(streamed(clip[:length]))
+        assert np.abs(row[: len(expected)] - expected).max() < TOLERANCE
+        assert not row[len(expected) :].any()
+
+
+def test_columns_are_warped_and_masked_within_bounds() -> None:
+    rng = np.random.default_rng(1)
+    columns, lengths = torch.randn(20, 200, MELS), np.arange(181, 201)
+    other, counts = warped(columns, lengths, rng)
+    assert other.shape[0] == 20
+    assert counts.max() <= other.shape[1] < counts.max() + 16
+    assert (0.85 * lengths < counts).all()
+    assert (counts < 1.15 * lengths).all()
+    hidden = masked(other, counts, rng)
+    for row, count in zip(hidden, counts, strict=True):
+        assert torch.isfinite(row[:count]).all()
+        assert torch.count_nonzero(row[:count]) > count * MELS / 2
+
+
+def test_a_clip_at_its_own_pace_is_what_was_recorded(folder: Path) -> None:
+    corpus = Corpus(folder, "cpu")
+    listening = Listening(corpus, np.random.default_rng(2), "cpu")
+    start, length = (int(value) for value in corpus.spans[3, :2])
+    at = torch.arange(-100.0, length + 100.0)[None]
+    played = listening._played(torch.tensor([[start]]), torch.tensor([[length]]), at)[0]
+    assert torch.allclose(played[100:-100] * 32768, corpus.speech[start : start + length].float(), atol=0.02)
+    assert not played[:100].any()
+    assert not played[-100:].any()
+
+
+def test_batches_hold_what_is_said_and_nothing_is_broken(folder: Path) -> None:
+    listening = Listening(Corpus(folder, "cpu"), np.random.default_rng(4), "cpu")
+    listening.hardness = 1.0
+    batches = listening.batches()
+    said = set()
+    for _ in range(12):
+        batch = next(batches)
+        assert batch.columns.max() <= batch.features.shape[1] < batch.columns.max() + 16
+        assert torch.isfinite(batch.features).all()
+        assert batch.features.abs().sum((1, 2)).min() > 0
+        assert batch.tokens.shape[1] >= batch.lengths.max()
+        said |= set(batch.lengths.tolist())
+    one = len(Corpus(folder, "cpu").tokens[0])
+    assert {one, 2 * one} <= said
+    assert said <= {0, one, 2 * one, 3 * one}
+
+
+def test_noise_leaves_speech_audible_and_silence_without_speech() -> None:
+    rng = np.random.default_rng(5)
+    acoustics = Acoustics([buzz(2.0, n) for n in range(8)], rng, "cpu")
+    clean = torch.zeros(32, 2 * RATE)
+    clean[:16] = torch.from_numpy(buzz(2.0, 1) / np.float32(32768))
+    silent = np.arange(32) >= 16
+    heard = acoustics.heard(clean.clone(), np.full(32, 2 * RATE), silent, 0.0)
+    spectra = torch.fft.rfft(heard).abs()
+    alike = torch.nn.functional.cosine_similarity(spectra, torch.fft.rfft(clean[:1]).abs())
+    assert alike[:16].median() > 0.7
+    assert alike[16:].median() < 0.3
+    assert heard.abs().max() <= 1.0

@@ -1,0 +1,247 @@
+"""What the model hears in training: clips drawn from a folder, joined, and put into rooms, batch by batch."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from training.acoustics import Acoustics
+from training.corpus import RATE, Speech, read_shard
+from training.features import Lengths, log_mel, masked, normalize, warped
+from training.placing import placed
+from training.tokenizer import Tokenizer
+
+SHARES = {
+    "kokoro": 0.45, "hibari": 0.19, "rhvoice": 0.12, "flite": 0.08, "pico": 0.08, "festival": 0.04,
+    "espeak": 0.04,
+}  # fmt: skip
+"""How often a clip is of which synthesizer: the natural ones count most."""
+SILENT = 0.03
+"""Share of clips in which nobody speaks."""
+JOINED = (0.16, 0.05)
+"""Share of clips with a second sentence after a pause, and of those with a third one, too."""
+BATCH_SECONDS = {"cpu": 24.0, "cuda": 1000.0}
+ROUNDED = RATE // 2
+"""A batch's clips are so many samples long, or twice as many, and so on: little padding, and few shapes."""
+DRAWN = 64
+LONGEST_SECONDS = 16.0
+LONGEST_PAUSES = (0.75, 1.6)
+"""Seconds of silence before and after the words. Recorders stop late: real clips end with about a second."""
+TRIMMED = 0.5
+"""Share of clips whose own silence at both ends is cut off: the synthesizers begin late, people do not."""
+FAINT = 0.01
+"""Of a clip's peak: what is softer at its ends counts as silence."""
+RESAMPLED, PACE = 0.6, (0.87, 1.15)
+TAPS = 8
+"""Of the windowed sinc that plays a clip at another pace."""
+STEP = RATE // 100
+RESCAN_SECONDS = 60.0
+VOICES = 600
+"""Clips that babble and talkers in the background are made of."""
+
+
+class Batch(NamedTuple):
+    """Clips of like length."""
+
+    features: torch.Tensor
+    """(B, T, 128) float32, on the device."""
+    columns: Lengths
+    """How many of the T columns are each clip's."""
+    tokens: torch.Tensor
+    """(B, U) int64, padded with 0, on the device."""
+    lengths: Lengths
+    """How many of the U tokens are each clip's."""
+    seconds: float
+
+
+class Corpus:
+    """The clips of a folder, all in one row of samples; shards that appear later are found by `rescan`."""
+
+    def __init__(self, folder: Path, device: str) -> None:
+        self._folder, self._tokenizer, self._device = folder, Tokenizer(), device
+        self._seen: set[Path] = set()
+        self.speech = torch.zeros(0, dtype=torch.int16, device=device)
+        """Every clip one after the other: (capacity,)."""
+        self._used = 0
+        self.tokens: list[npt.NDArray[np.int64]] = []
+        self._spans: list[tuple[int, int, int, int]] = []
+        self.spans = np.zeros((0, 4), np.int64)
+        """A row a clip: its first sample, its length; its first and last audible sample, from its start."""
+        self._clips: dict[str, list[int]] = {}
+        self.rescan()
+
+    def rescan(self) -> None:
+        """Read the shards that are new."""
+        for path in sorted(self._folder.glob("*.npz")):
+            if path not in self._seen:
+                self._seen.add(path)
+                self._read(path)
+        self.spans = np.array(self._spans, np.int64).reshape(-1, 4)
+        self._tools = [tool for tool in SHARES if tool in self._clips]
+        shares = np.array([SHARES[tool] for tool in self._tools])
+        self._shares = shares / shares.sum()
+
+    def _read(self, path: Path) -> None:
+        clips = list(read_shard(path))
+        at = self._used
+        for clip in clips:
+            self._clips.setdefault(clip.tool, []).append(len(self.tokens))
+            self.tokens.append(self._tokenizer.encode(clip.text))
+            self._spans.append((at, len(clip.speech), *_audible(clip.speech)))
+            at += len(clip.speech)
+        if at > len(self.speech):
+            larger = torch.zeros(max(2 * len(self.speech), at), dtype=torch.int16, device=self._device)
+            larger[: self._used] = self.speech[: self._used]
+            self.speech = larger
+        self.speech[self._used : at] = torch.from_numpy(np.concatenate([c.speech for c in clips]))
+        self._used = at
+
+    def draw(self, rng: np.random.Generator, count: int) -> npt.NDArray[np.int64]:
+        """(count,) numbers of clips."""
+        tools = rng.choice(len(self._tools), count, p=self._shares)
+        rows = (self._clips[self._tools[tool]] for tool in tools)
+        return np.array([row[int(rng.integers(len(row)))] for row in rows])
+
+    def clip(self, number: int) -> Speech:
+        """One clip as it is."""
+        start, length = self.spans[number, :2]
+        return self.speech[start : start + length].cpu().numpy()
+
+    def __str__(self) -> str:
+        hours = {
+            tool: sum(self._spans[number][1] for number in rows) / RATE / 3600
+            for tool, rows in self._clips.items()
+        }
+        return ", ".join(f"{tool} {value:.2f} h" for tool, value in hours.items())
+
+
+class _Plan(NamedTuple):
+    """What is said in one clip, and when."""
+
+    numbers: list[int]
+    """Of the corpus; none in silence."""
+    begins: list[int]
+    """Sample of the clip at which each of them starts."""
+    offsets: list[int]
+    """Samples of each that are left out at its start."""
+    counts: list[int]
+    """Samples of each that are heard."""
+    pace: float
+    length: int
+
+
+class Listening:
+    """Batches without end. `hardness` (0 to 1) may be set at any time."""
+
+    def __init__(self, corpus: Corpus, rng: np.random.Generator, device: str) -> None:
+        self._corpus, self._rng, self._device = corpus, rng, device
+        self.hardness = 0.0
+        self._acoustics = Acoustics([corpus.clip(n) for n in corpus.draw(rng, VOICES)], rng, device)
+
+    def batches(self) -> Iterator[Batch]:
+        """Batches of about BATCH_SECONDS, each of clips that take equally many half seconds."""
+        waiting: dict[int, list[_Plan]] = {}
+        scanned = time.monotonic()
+        while True:
+            if time.monotonic() - scanned > RESCAN_SECONDS:
+                self._corpus.rescan()
+                scanned = time.monotonic()
+            for numbers in self._corpus.draw(self._rng, 3 * DRAWN).reshape(-1, 3):
+                plan = self._plan(numbers)
+                steps = -(-plan.length // ROUNDED)
+                plans = waiting.setdefault(steps, [])
+                plans.append(plan)
+                if (len(plans) + 1) * steps * ROUNDED > BATCH_SECONDS[self._device] * RATE:
+                    yield self._batch(waiting.pop(steps), steps * ROUNDED)
+
+    def _plan(self, numbers: npt.NDArray[np.int64]) -> _Plan:
+        rng = self._rng
+        if rng.random() < SILENT:
+            return _Plan([], [], [], [], 1.0, int(rng.uniform(0.8, 6.0) * RATE))
+        joined = rng.random()
+        count = 1 + (joined < JOINED[0]) + (joined < JOINED[1])
+        pace = float(rng.uniform(*PACE)) if rng.random() < RESAMPLED else 1.0
+        plan = _Plan([], [], [], [], pace, 0)
+        at = self._pause(LONGEST_PAUSES[0])
+        for number in numbers[:count]:
+            _, length, first, last = (int(value) for value in self._corpus.spans[number])
+            if rng.random() < TRIMMED:
+                first = max(0, first - int(rng.uniform(0.0, 0.04) * RATE))
+                last = min(length, last + int(rng.uniform(0.0, 0.06) * RATE))
+            else:
+                first, last = 0, length
+            heard = int((last - first) / pace)
+            if plan.numbers and at + heard > (LONGEST_SECONDS - 0.2) * RATE:
+                break
+            plan.numbers.append(int(number))
+            plan.begins.append(at)
+            plan.offsets.append(first)
+            plan.counts.append(last - first)
+            at += heard + int(rng.uniform(0.1, 1.0) * RATE)
+        end = plan.begins[-1] + int(plan.counts[-1] / pace) + self._pause(LONGEST_PAUSES[1])
+        return plan._replace(length=min(end, int(LONGEST_SECONDS * RATE)))
+
+    def _pause(self, longest: float) -> int:
+        """Samples before or after the words: often few, now and then none at all."""
+        rng = self._rng
+        share = rng.uniform(0.1, 1.0) ** 2
+        return int(RATE * (rng.uniform(0.0, 0.05) if rng.random() < 0.25 else longest * share))
+
+    def _batch(self, plans: list[_Plan], longest: int) -> Batch:
+        lengths = np.array([plan.length for plan in plans])
+        silent = np.array([not plan.numbers for plan in plans])
+        heard = self._acoustics.heard(self._said(plans, longest), lengths, silent, self.hardness)
+        columns, counts = warped(log_mel(heard, lengths), lengths // STEP, self._rng)
+        features = masked(normalize(columns, counts), counts, self._rng)
+        texts = [[token for n in plan.numbers for token in self._corpus.tokens[n]] for plan in plans]
+        tokens = np.zeros((len(plans), max(1, *map(len, texts))), np.int64)
+        for row, text in zip(tokens, texts, strict=True):
+            row[: len(text)] = text
+        written = np.array([len(text) for text in texts])
+        return Batch(features, counts, placed(tokens, self._device), written, float(lengths.sum()) / RATE)
+
+    def _said(self, plans: list[_Plan], longest: int) -> torch.Tensor:
+        """(B, N) float32: the clips of the plans, at their pace and place, silence between them."""
+        device = self._device
+        sound = torch.zeros(len(plans), longest, device=device)
+        for turn in range(max(len(plan.numbers) for plan in plans)):
+            rows = [number for number, plan in enumerate(plans) if len(plan.numbers) > turn]
+            chosen = [plans[number] for number in rows]
+            starts = np.array(
+                [self._corpus.spans[plan.numbers[turn], 0] + plan.offsets[turn] for plan in chosen]
+            )
+            counts = np.array([plan.counts[turn] for plan in chosen])
+            begins = np.array([plan.begins[turn] for plan in chosen])
+            paces = np.array([plan.pace for plan in chosen], np.float32)
+            first, count, begin, pace = (
+                placed(values, device)[:, None] for values in (starts, counts, begins, paces)
+            )
+            at = (torch.arange(longest, device=device) - begin) * pace
+            sound[placed(np.array(rows), device)] += self._played(first, count, at)
+        return sound
+
+    def _played(self, first: torch.Tensor, count: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        """Samples at the fractional positions `at` of clips of `count` samples; zero outside of them."""
+        whole = at.floor()
+        part = at - whole
+        sound = torch.zeros_like(at)
+        # A sinc under a Hann window: a faster pace folds nothing back but the very top of the band.
+        for tap in range(1 - TAPS // 2, TAPS // 2 + 1):
+            distance = part - tap
+            weight = torch.sinc(distance) * (distance * (torch.pi / TAPS)).cos().square()
+            place = whole.long() + tap
+            inside = (place >= 0) & (place < count)
+            sample = self._corpus.speech[(first + place).clamp(0, len(self._corpus.speech) - 1)]
+            sound += torch.where(inside, sample.float() * weight, 0.0)
+        return sound / 32768
+
+
+def _audible(speech: Speech) -> tuple[int, int]:
+    """(N,) int16 -> the first sample and the one after the last that are louder than FAINT of the peak."""
+    loudness = np.abs(speech)
+    loud = loudness > FAINT * loudness.max()
+    return int(loud.argmax()), len(loud) - int(loud[::-1].argmax())

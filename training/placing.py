@@ -1,0 +1,11 @@
+"""Small arrays on their way to the device that trains."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+
+def placed(values: npt.NDArray[np.generic], device: str | torch.device) -> torch.Tensor:
+    """A copy on the device, without waiting for what it is still at work on."""
+    tensor = torch.from_numpy(values)
+    return tensor if str(device) == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
