@@ -1,6 +1,7 @@
 """The model: NeMo's FastConformer-TDT at a small size, and its CTC head for training."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from training.lattice import Cells
 from training.placing import placed
 from training.tdt_loss import DURATIONS, SIGMA
 
-WIDTH, LAYERS, HEADS, CHANNELS, HIDDEN = 144, 8, 4, 64, 256
+WIDTH, HEADS, CHANNELS, HIDDEN = 144, 4, 64, 256
 DROPOUT = 0.0
 MAX_SYMBOLS = 10
 FLOAT = "checkpoint.safetensors"
+LAYER = re.compile(r"(nemo\.encoder\.layers\.)(\d+)(\..*)")
+LAST_PRODUCT = re.compile(r"\.(feed_forward\d\.linear2|self_attn\.linear_out|conv\.pointwise_conv2)\.weight")
 
 
 class Recognizer(nn.Module):
@@ -28,10 +31,10 @@ class Recognizer(nn.Module):
     NeMo gives the modules, and the exporter whose graphs the product rewrites; its trainer is not used.
     """
 
-    def __init__(self, labels: Sequence[str]) -> None:
+    def __init__(self, labels: Sequence[str], layers: int) -> None:
         super().__init__()
         self.labels = list(labels)
-        self.nemo: Any = EncDecRNNTModel(cfg=OmegaConf.create(_configuration(self.labels)))
+        self.nemo: Any = EncDecRNNTModel(cfg=OmegaConf.create(_configuration(self.labels, layers)))
         self.nemo.joint.log_softmax = False
         self.ctc = nn.Linear(WIDTH, len(self.labels) + 1)
 
@@ -92,14 +95,40 @@ def frames_of(columns: Lengths) -> Lengths:
     return -(-columns // 8)
 
 
-def load(path: Path, labels: Sequence[str]) -> Recognizer:
-    """A model with the weights of a float checkpoint."""
-    model = Recognizer(labels)
+def load(path: Path, labels: Sequence[str], layers: int = 0) -> Recognizer:
+    """A model with the weights of a float checkpoint; with more layers than it has, if so many are asked for.
+
+    Raises:
+        ValueError: `layers` is no multiple of the checkpoint's.
+    """
     weights = {
         name: value.float() if value.is_floating_point() else value for name, value in load_file(path).items()
     }
-    model.load_state_dict(weights)
+    held = 1 + max(int(found[2]) for name in weights if (found := LAYER.fullmatch(name)))
+    if layers % held:
+        raise ValueError(f"{path} has {held} layers: {layers} is no multiple of it")
+    model = Recognizer(labels, layers or held)
+    model.load_state_dict(_grown(weights, layers // held) if layers else weights)
     return model
+
+
+def _grown(weights: dict[str, torch.Tensor], times: int) -> dict[str, torch.Tensor]:
+    """Each layer, followed by `times` - 1 copies of it that add nothing to what they are given.
+
+    Their last products are zero, so it only passes their norm: what was learnt is nearly kept. Source of the
+    idea: Chen et al., Net2Net (2016).
+    """
+    grown = {}
+    for name, value in weights.items():
+        if found := LAYER.fullmatch(name):
+            first = int(found[2]) * times
+            for number in range(times):
+                adds = number > 0 and LAST_PRODUCT.fullmatch(found[3])
+                copy = torch.zeros_like(value) if adds else value.clone()
+                grown[f"{found[1]}{first + number}{found[3]}"] = copy
+        else:
+            grown[name] = value
+    return grown
 
 
 def save(model: nn.Module, path: Path) -> None:
@@ -127,7 +156,7 @@ def layout() -> str:
     )
 
 
-def _configuration(labels: list[str]) -> dict[str, Any]:
+def _configuration(labels: list[str], layers: int) -> dict[str, Any]:
     nemo = "nemo.collections.asr.modules."
     return {
         "sample_rate": 16000,
@@ -157,7 +186,7 @@ def _configuration(labels: list[str]) -> dict[str, Any]:
             "_target_": nemo + "ConformerEncoder",
             "feat_in": MELS,
             "feat_out": -1,
-            "n_layers": LAYERS,
+            "n_layers": layers,
             "d_model": WIDTH,
             "use_bias": False,
             "subsampling": "dw_striding",

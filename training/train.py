@@ -150,7 +150,7 @@ def worker(rank: int, asked: argparse.Namespace) -> None:
         torch.set_num_threads(1)
         meeting = f"file://{asked.work / 'meeting'}"
         dist.init_process_group("gloo", meeting, timedelta(hours=6), asked.processes, rank)
-    model = load(asked.start, read_labels(VOCABULARY)).to(asked.device)
+    model = load(asked.start, read_labels(VOCABULARY), asked.layers).to(asked.device)
     optimizer = Optimizer(model)
     started = time.monotonic() - resumed(model, optimizer, asked.work)
     rng = np.random.default_rng((asked.seed, rank, optimizer.steps))
@@ -226,6 +226,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the run's state and its result")
     parser.add_argument("--minutes", type=float, required=True, help="how long to train")
     parser.add_argument("--start", type=Path, default=HERE / FLOAT, help="float checkpoint to start from")
+    parser.add_argument(
+        "--layers", type=int, default=0, help="grow the encoder to so many; a multiple of its"
+    )
     parser.add_argument("--peak", type=float, default=PEAK_RATE, help="highest learning rate")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if CUDA else "cpu")
