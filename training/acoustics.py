@@ -18,6 +18,8 @@ from training.rooms import room_response
 
 ROOMS = 250
 NOISES = 120
+CLICKED = 0.35
+"""Share of clips with a click: who records himself presses something first."""
 COMPANDING = 255.0
 """The mu of telephone lines: ITU-T G.711."""
 
@@ -54,7 +56,7 @@ class Acoustics:
         powers = sound.square().sum(1, keepdim=True) / self._tensor(lengths)
         noisy = self._rng.random(count) < np.where(silent, 0.8, 0.5 + 0.4 * hardness)
         self._add_noise(sound, powers, noisy, silent, hardness)
-        self._click(sound, self._some(count, 0.12), lengths)
+        self._click(sound, self._some(count, CLICKED), lengths)
         sound += torch.randn_like(sound) * self._tensor(1e-3 * silent)
         sound *= within(lengths, sound)
         return self._recorded(sound)
@@ -111,17 +113,21 @@ class Acoustics:
         sound += noise * (power / (noise.square().mean(1, keepdim=True) + 1e-9)).sqrt()
 
     def _click(self, sound: torch.Tensor, rows: Rows, lengths: Lengths) -> None:
-        """Add the click of a switch near one end."""
-        count, length = len(sound), min(sound.shape[1], RATE // 10)
+        """Add the click of a switch near one end: it may ring for half a second, as loud as the voice."""
+        rng, count, length = self._rng, len(sound), min(sound.shape[1], RATE // 2)
+        hertz = torch.linspace(0.0, RATE / 2, length // 2 + 1, device=self._device)
+        centre = self._tensor(10.0 ** rng.uniform(2.4, 3.6, count))
+        colour = (-(((hertz - centre) / (centre * self._uniform(0.3, 1.5, count))).square())).exp()
+        colour += self._uniform(0.0, 0.3, count)
+        noise = torch.randn(count, length, device=self._device)
         times = torch.arange(length, device=self._device)
-        ring = torch.randn(count, length, device=self._device)
-        ring *= (-times / RATE * self._uniform(50, 600, count)).exp()
-        ring *= self._tensor(rows * self._rng.uniform(0.02, 0.5, count))
-        place = self._rng.uniform(0.0, 0.1, count)
-        place = np.where(self._rng.random(count) < 0.6, place, 1.0 - place)
+        ring = torch.fft.irfft(torch.fft.rfft(noise) * colour, length)
+        ring *= (-times / RATE * self._tensor(10.0 ** rng.uniform(0.8, 2.8, count))).exp()
+        ring *= self._tensor(rows * 10.0 ** rng.uniform(-1.7, 0.1, count)) / _peak(ring)
+        place = rng.uniform(0.0, 0.1, count)
+        place = np.where(rng.random(count) < 0.7, place, 1.0 - place)
         starts = (np.maximum(lengths - length, 0) * place).astype(np.int64)
-        at = placed(starts, self._device)[:, None] + times
-        sound.scatter_add_(1, at, ring)
+        sound.scatter_add_(1, placed(starts, self._device)[:, None] + times, ring)
 
     def _recorded(self, sound: torch.Tensor) -> torch.Tensor:
         """What the microphone and the line make of it."""

@@ -32,16 +32,16 @@ CUDA = torch.cuda.is_available()
 HERE = Path(__file__).parent
 VOCABULARY = HERE.parent / "ears_edge" / "models" / "embedded" / "vocab.txt"
 
-PEAK_RATE, FINAL_RATE, WARM_UP_STEPS = 1.5e-3, 1e-5, 500
+PEAK_RATE, FINAL_RATE, WARM_UP_STEPS = 1.5e-3, 1e-5, 150
 BETAS, EPSILON, DECAY = (0.9, 0.98), 1e-8, 1e-3
 CLIP_NORM = 2.0
 CTC_SHARE = 0.3
 AVERAGED_STEPS = 400
 """The weights that are exported are a running mean over about so many steps."""
-EASIEST, HARD_FROM = 0.5, 0.6
-"""Rooms and noise begin mild, and grow to their full strength within about a third of the time."""
+EASIEST, HARD_FROM = 0.9, 0.6
+"""Rooms and noise begin a little milder, and have their full strength within a tenth of the time."""
 HOPELESS = 50.0
-"""A clip with a higher loss a token is left out: it is broken. Not before the model has begun to read."""
+"""A clip with a higher loss a token is left out: it is broken."""
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 SAVE_SECONDS, REPORT_STEPS = 150.0, 50
 
