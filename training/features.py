@@ -17,6 +17,9 @@ LIKE = 16
 WARPED = 0.6
 """Share of clips that get another throat and another pace."""
 
+MASKED = 0.35
+"""Share of clips with masks: a model that has not learnt its clips by heart needs few."""
+
 
 def log_mel(sound: torch.Tensor, lengths: Lengths) -> torch.Tensor:
     """(B, N) float32 at 16 kHz -> (B, N // 160, 128) float32 columns, as the product computes them.
@@ -64,17 +67,18 @@ def normalize(columns: torch.Tensor, lengths: Lengths) -> torch.Tensor:
 
 
 def masked(columns: torch.Tensor, lengths: Lengths, rng: np.random.Generator) -> torch.Tensor:
-    """Normalized columns with up to two bands and some spans of time set to the mean.
+    """Normalized columns; some clips have up to two bands and some spans of time set to the mean.
 
     Source: Park et al., SpecAugment (2019).
     """
     count, device = len(columns), columns.device
+    chosen = rng.random(count) < MASKED
     mels, at = torch.arange(MELS, device=device), torch.arange(columns.shape[1], device=device)
-    width = rng.integers(0, 24, (2, count))
+    width = rng.integers(0, 24, (2, count)) * chosen
     bands = _between(mels, rng.integers(0, MELS - width), width)
     number = np.arange(1 + columns.shape[1] // 150)[:, None]
     width = rng.integers(0, np.minimum(24, lengths // 8 + 1), (len(number), count))
-    width *= number < 1 + lengths // 150
+    width *= chosen & (number < 1 + lengths // 150)
     spans = _between(at, rng.integers(0, lengths - width), width)
     return columns.masked_fill(bands[:, None, :] | spans[:, :, None], 0.0)
 

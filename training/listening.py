@@ -1,6 +1,5 @@
 """What the model hears in training: clips drawn from a folder, joined, and put into rooms, batch by batch."""
 
-import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from training.acoustics import Acoustics
 from training.corpus import RATE, Speech, read_shard
 from training.features import Lengths, log_mel, masked, normalize, warped
+from training.pace import Placed, play
 from training.placing import placed
 from training.tokenizer import Tokenizer
 
@@ -25,7 +25,7 @@ SILENT = 0.03
 """Share of clips in which nobody speaks."""
 JOINED = (0.16, 0.05)
 """Share of clips with a second sentence after a pause, and of those with a third one, too."""
-BATCH_SECONDS = {"cpu": 24.0, "cuda": 1000.0}
+BATCH_SECONDS = {"cpu": 64.0, "cuda": 1000.0}
 ROUNDED = RATE // 2
 """A batch's clips are so many samples long, or twice as many, and so on: little padding, and few shapes."""
 DRAWN = 64
@@ -37,8 +37,6 @@ TRIMMED = 0.5
 FAINT = 0.01
 """Of a clip's peak: what is softer at its ends counts as silence."""
 RESAMPLED, PACE = 0.6, (0.87, 1.15)
-TAPS = 8
-"""Of the windowed sinc that plays a clip at another pace."""
 STEP = RATE // 100
 RESCAN_SECONDS = 60.0
 VOICES = 600
@@ -207,44 +205,19 @@ class Listening:
 
     def _said(self, plans: list[_Plan], longest: int) -> torch.Tensor:
         """(B, N) float32: the clips of the plans, at their pace and place, silence between them."""
-        device = self._device
-        sound = torch.zeros(len(plans), longest, device=device)
+        sound = torch.zeros(len(plans), longest, device=self._device)
         for turn in range(max(len(plan.numbers) for plan in plans)):
             rows = [number for number, plan in enumerate(plans) if len(plan.numbers) > turn]
             chosen = [plans[number] for number in rows]
-            starts = np.array(
-                [self._corpus.spans[plan.numbers[turn], 0] + plan.offsets[turn] for plan in chosen]
+            clips = Placed(
+                np.array(rows),
+                np.array([self._corpus.spans[plan.numbers[turn], 0] + plan.offsets[turn] for plan in chosen]),
+                np.array([plan.counts[turn] for plan in chosen]),
+                np.array([plan.begins[turn] for plan in chosen]),
+                np.array([plan.pace for plan in chosen], np.float32),
             )
-            counts = np.array([plan.counts[turn] for plan in chosen])
-            begins = np.array([plan.begins[turn] for plan in chosen])
-            paces = np.array([plan.pace for plan in chosen], np.float32)
-            first, count, begin, pace = (
-                placed(values, device)[:, None] for values in (starts, counts, begins, paces)
-            )
-            at = (torch.arange(longest, device=device) - begin) * pace
-            sound[placed(np.array(rows), device)] += self._played(first, count, at)
+            play(self._corpus.speech, clips, sound)
         return sound
-
-    def _played(self, first: torch.Tensor, count: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
-        """Samples at the fractional positions `at` of clips of `count` samples; zero outside of them.
-
-        By a sinc under a Hann window: a faster pace folds nothing back but the very top of the band.
-        """
-        whole = at.floor()
-        part = (at - whole).clamp_(min=1e-6)
-        place, start = whole.long(), first + whole.long()
-        # Each tap's sinc and window are sums of these three: sines are dear.
-        wave = torch.sin(part * torch.pi) / torch.pi
-        cosine, sine = torch.cos(part * (2 * torch.pi / TAPS)), torch.sin(part * (2 * torch.pi / TAPS))
-        sound, last = torch.zeros_like(at), len(self._corpus.speech) - 1
-        for tap in range(1 - TAPS // 2, TAPS // 2 + 1):
-            angle = 2 * math.pi / TAPS * tap
-            window = cosine * (0.5 * math.cos(angle)) + sine * (0.5 * math.sin(angle)) + 0.5
-            weight = window.mul_(wave).div_(part - tap)
-            sample = self._corpus.speech[(start + tap).clamp_(0, last)]
-            inside = (place >= -tap) & (place < count - tap)
-            sound.add_(weight.mul_(sample).mul_(inside), alpha=-1.0 if tap % 2 else 1.0)
-        return sound.div_(32768)
 
 
 def _audible(speech: Speech) -> tuple[int, int]:

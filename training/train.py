@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +24,7 @@ from torch import multiprocessing, nn
 from training.lattice import all_cells, near
 from training.listening import Batch, Corpus, Listening
 from training.model import FLOAT, Recognizer, frames_of, load, read_labels, save
+from training.optimizer import Optimizer
 from training.placing import placed
 from training.tdt_loss import tdt_loss
 
@@ -32,66 +32,14 @@ CUDA = torch.cuda.is_available()
 HERE = Path(__file__).parent
 VOCABULARY = HERE.parent / "ears_edge" / "models" / "embedded" / "vocab.txt"
 
-PEAK_RATE, FINAL_RATE, WARM_UP_STEPS = 1.5e-3, 1e-5, 150
-BETAS, EPSILON, DECAY = (0.9, 0.98), 1e-8, 1e-3
-CLIP_NORM = 2.0
+PEAK_RATE, FINAL_RATE, WARM_UP_STEPS = 1.5e-3, 1e-5, 100
 CTC_SHARE = 0.3
-AVERAGED_STEPS = 400
-"""The weights that are exported are a running mean over about so many steps."""
 EASIEST, HARD_FROM = 0.9, 0.6
 """Rooms and noise begin a little milder, and have their full strength within a tenth of the time."""
 HOPELESS = 50.0
 """A clip with a higher loss a token is left out: it is broken."""
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 SAVE_SECONDS, REPORT_STEPS = 150.0, 50
-
-
-class Optimizer:
-    """AdamW over one flat vector of all weights, with one for the gradients and one for the running mean.
-
-    Source: Loshchilov and Hutter (2019). Flat, since hundreds of small tensors cost more than their sums.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        parameters = [row for row in model.parameters() if row.requires_grad]
-        self.weights = torch.cat([row.detach().flatten() for row in parameters])
-        self.slope = torch.zeros_like(self.weights)
-        self.mean, self.square = torch.zeros_like(self.weights), torch.zeros_like(self.weights)
-        self.average = self.weights.clone()
-        self.steps = 0
-        at = 0
-        for row in parameters:
-            row.data = self.weights[at : at + row.numel()].view_as(row)
-            row.grad = self.slope[at : at + row.numel()].view_as(row)
-            at += row.numel()
-
-    def step(self, rate: float) -> torch.Tensor:
-        """Apply the gradients, then clear them -> their norm before clipping. A broken one counts as none."""
-        if dist.is_initialized():
-            dist.all_reduce(self.slope)
-            self.slope /= dist.get_world_size()
-        norm = self.slope.norm()
-        scale = (CLIP_NORM / (norm + 1e-6)).clamp(max=1.0)
-        self.slope.copy_(torch.where(norm.isfinite(), self.slope * scale, 0.0))
-        self.steps += 1
-        self.mean.lerp_(self.slope, 1 - BETAS[0])
-        self.square.mul_(BETAS[1]).addcmul_(self.slope, self.slope, value=1 - BETAS[1])
-        unbiased = rate / (1 - BETAS[0] ** self.steps)
-        spread = (self.square / (1 - BETAS[1] ** self.steps)).sqrt_().add_(EPSILON)
-        self.weights.mul_(1 - rate * DECAY).addcdiv_(self.mean, spread, value=-unbiased)
-        self.average.lerp_(self.weights, max(1 / AVERAGED_STEPS, 1 / self.steps))
-        self.slope.zero_()
-        return norm
-
-    def state(self) -> dict[str, Any]:
-        """What a later run needs to go on."""
-        return {"average": self.average, "mean": self.mean, "square": self.square, "steps": self.steps}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state; the weights are the model's."""
-        for name in ("average", "mean", "square"):
-            getattr(self, name).copy_(state[name])
-        self.steps = state["steps"]
 
 
 def losses(model: Recognizer, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,6 +15,7 @@ from training.acoustics import Acoustics  # noqa: E402
 from training.corpus import RATE, Clip, Speech, write_shard  # noqa: E402
 from training.features import MELS, log_mel, masked, normalize, warped  # noqa: E402
 from training.listening import Corpus, Listening  # noqa: E402
+from training.pace import Placed, _play_at_once, play  # noqa: E402
 
 TOLERANCE = 2e-3
 """Of a normalized feature, whose deviation is 1: what the product itself may differ from its reference."""
@@ -75,13 +76,34 @@ def test_columns_are_warped_and_masked_within_bounds() -> None:
 
 def test_a_clip_at_its_own_pace_is_what_was_recorded(folder: Path) -> None:
     corpus = Corpus(folder, "cpu")
-    listening = Listening(corpus, np.random.default_rng(2), "cpu")
     start, length = (int(value) for value in corpus.spans[3, :2])
-    at = torch.arange(-100.0, length + 100.0)[None]
-    played = listening._played(torch.tensor([[start]]), torch.tensor([[length]]), at)[0]
-    assert torch.allclose(played[100:-100] * 32768, corpus.speech[start : start + length].float(), atol=0.02)
-    assert not played[:100].any()
-    assert not played[-100:].any()
+    sound = torch.zeros(2, length + 200)
+    play(corpus.speech, _placed(1, start, length, 100, 1.0), sound)
+    assert torch.allclose(
+        sound[1, 100:-100] * 32768, corpus.speech[start : start + length].float(), atol=0.02
+    )
+    assert not sound[0].any()
+    assert not sound[1, :100].any()
+    assert not sound[1, -100:].any()
+
+
+@pytest.mark.parametrize("pace", [0.87, 1.0, 1.15])
+def test_clip_by_clip_is_as_all_at_once(folder: Path, pace: float) -> None:
+    corpus = Corpus(folder, "cpu")
+    start, length = (int(value) for value in corpus.spans[3, :2])
+    clips = _placed(0, start, length, 50, pace)
+    each, at_once = torch.zeros(1, 2 * length), torch.zeros(1, 2 * length)
+    play(corpus.speech, clips, each)
+    _play_at_once(corpus.speech, clips, at_once)
+    heard = 50 + int(length / pace)
+    assert each.abs().max() > 0.1
+    assert (each - at_once)[0, :heard].abs().max() < 2e-3
+    assert not each[0, heard:].any()
+
+
+def _placed(row: int, start: int, count: int, begin: int, pace: float) -> Placed:
+    rows, starts, counts, begins = (np.array([value]) for value in (row, start, count, begin))
+    return Placed(rows, starts, counts, begins, np.array([pace], np.float32))
 
 
 def test_batches_hold_what_is_said_and_nothing_is_broken(folder: Path) -> None:
