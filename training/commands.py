@@ -144,6 +144,7 @@ class Commands:
             "number": lambda: str(
                 rng.choice((rng.randint(0, 12), rng.randint(0, 99), rng.randint(100, 999)))
             ),
+            "digits": lambda: " ".join(num2words(rng.randint(0, 9)) for _ in range(rng.randint(2, 8))),
             "clock": self._clock,
             "duration": self._duration,
         }
