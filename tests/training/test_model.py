@@ -8,7 +8,6 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("nemo.collections.asr.models")
 
-from training.export import balance  # noqa: E402
 from training.model import FLOAT, frames_of, load, read_labels  # noqa: E402  # only where they are installed
 
 ROOT = Path(__file__).parents[2]
@@ -30,24 +29,3 @@ def test_a_grown_encoder_gives_nearly_what_the_small_one_gave() -> None:
 def test_layers_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="8 layers"):
         load(CHECKPOINT, LABELS, layers=12)
-
-
-def test_balanced_weights_say_the_same_and_are_level() -> None:
-    torch.manual_seed(2)
-    features, lengths = torch.randn(2, 200, 128), np.array([200, 163])
-    given, balanced = load(CHECKPOINT, LABELS).eval(), load(CHECKPOINT, LABELS).eval()
-    balance(balanced)
-    ends = torch.from_numpy(lengths)
-    with torch.no_grad():
-        # Straight through NeMo's encoder: `encode` computes in bfloat16.
-        first, second = (
-            model.nemo.encoder(audio_signal=features.transpose(1, 2), length=ends)[0]
-            for model in (given, balanced)
-        )
-    assert torch.allclose(first, second, atol=1e-3)
-    uneven, level = (
-        model.nemo.encoder.layers[0].norm_self_att.weight.abs() * 3
-        + model.nemo.encoder.layers[0].norm_self_att.bias.abs()
-        for model in (given, balanced)
-    )
-    assert level.max() / level.median() < uneven.max() / uneven.median()
