@@ -69,9 +69,9 @@ class EngineConfig:
     """Longer speech: right context of a window. Below 1.6 s whole words are lost."""
     live_step_s: Annotated[float, Bounds(ge=0.16, le=10)] = 0.64
     """Live words: audio between two looks at a growing utterance."""
-    live_hold_s: Annotated[float, Bounds(ge=0, le=5)] = 0.96
+    live_hold_s: Annotated[float, Bounds(ge=0, le=5)] = 1.28
     """Live words: the youngest audio, about which two looks that agree prove nothing yet."""
-    live_confidence: Annotated[float, Bounds(ge=0, le=1)] = 0.98
+    live_confidence: Annotated[float, Bounds(ge=0, le=1)] = 0.998
     """Live words: a word less sure than this waits for more audio."""
 
 
