@@ -9,13 +9,9 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from training.placing import placed
-
-F32 = npt.NDArray[np.float32]
-I64 = npt.NDArray[np.int64]
+from training.placing import F32, I64, placed
 
 BAND = 8
 """Tokens before and after the aligned one; commands are hardly longer, and so keep their whole lattice."""

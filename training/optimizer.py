@@ -89,10 +89,10 @@ class Optimizer:
         slope, mean = self.slope[: self._matrices], self.mean[: self._matrices]
         mean.lerp_(slope, 1 - MOMENTUM)
         slope.lerp_(mean, MOMENTUM)
+        rank, count = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        mine = slice(rank, None, count)
         for stack in self._stacks:
             matrices = stack.of(slope)
-            rank, count = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-            mine = slice(rank, None, count)
             turned = orthogonal(matrices[mine])
             matrices.zero_()[mine] = turned * (LIKE_ADAM * max(stack.shape) ** 0.5)
         if dist.is_initialized():

@@ -4,6 +4,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
+
 
 def placed(values: npt.NDArray[np.generic], device: str | torch.device) -> torch.Tensor:
     """A copy on the device, without waiting for what it is still at work on."""

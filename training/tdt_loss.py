@@ -10,14 +10,11 @@ from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from training.lattice import Cells
-
-F32 = npt.NDArray[np.float32]
-I64 = npt.NDArray[np.int64]
+from training.placing import F32, I64
 
 DURATIONS = (0, 1, 2, 3, 4)
 SIGMA = 0.02
