@@ -20,16 +20,16 @@ from training.synthesizers import FAST, Synthesizer, kokoro
 from training.tokenizer import Tokenizer
 
 COMMANDS = 0.5
-"""Share of sentences that are commands; the rest is general English."""
+"""Share of sentences that are commands, where none is asked for; the rest is general English."""
 SECONDS = (0.35, 12.0)
 PEAK = 0.9
 
 
-def sentences(rng: random.Random, novels: Path) -> Iterator[str]:
-    """Commands and prose without end; what the vocabulary cannot write is left out."""
+def sentences(rng: random.Random, novels: Path, share: float) -> Iterator[str]:
+    """Commands (so many of all) and prose without end; what the vocabulary cannot write is left out."""
     commands, prose, tokenizer = Commands(rng), read_prose(novels), Tokenizer()
     while True:
-        text = commands.draw() if rng.random() < COMMANDS else draw_reading(prose, rng)
+        text = commands.draw() if rng.random() < share else draw_reading(prose, rng)
         if tokenizer.knows(text):
             yield text
 
@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("tool", choices=["kokoro", *FAST])
     parser.add_argument("--hours", type=float, required=True, help="hours of speech to make")
     parser.add_argument("--out", type=Path, required=True, help="folder of the shards")
+    parser.add_argument("--commands", type=float, default=COMMANDS, help="share of commands, 0 to 1")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kokoro-voices", type=Path, help="the folder `voices` of the npm package kokoro-js")
     parser.add_argument(
@@ -62,7 +63,7 @@ def main() -> None:
     speak = kokoro(asked.kokoro_voices) if asked.tool == "kokoro" else FAST[asked.tool]()
     asked.out.mkdir(parents=True, exist_ok=True)
     rng = random.Random(f"{asked.tool} {asked.seed}")
-    endless = clips(asked.tool, speak, sentences(rng, asked.novels), rng)
+    endless = clips(asked.tool, speak, sentences(rng, asked.novels, asked.commands), rng)
     shard, hours, started = 0, 0.0, time.monotonic()
     while hours < asked.hours:
         rows = [next(endless) for _ in range(SHARD_CLIPS)]

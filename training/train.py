@@ -91,7 +91,7 @@ def keep_memory() -> None:
         mallopt(option, value)
 
 
-def worker(rank: int, asked: argparse.Namespace) -> None:
+def worker(rank: int, asked: argparse.Namespace, corpus: Corpus) -> None:
     """One of the processes; the first saves and reports."""
     if asked.device == "cpu":
         keep_memory()
@@ -103,7 +103,6 @@ def worker(rank: int, asked: argparse.Namespace) -> None:
     started = time.monotonic() - resumed(model, optimizer, asked.work)
     rng = np.random.default_rng((asked.seed, rank, optimizer.steps))
     torch.manual_seed(int(rng.integers(1 << 31)))
-    corpus = Corpus(asked.data, asked.device)
     listening = Listening(corpus, rng, asked.device)
     batches = ahead(listening.batches()) if asked.device == "cuda" else listening.batches()
     model.train()
@@ -185,9 +184,10 @@ def main() -> None:
     asked.work.mkdir(parents=True, exist_ok=True)
     (asked.work / "meeting").unlink(missing_ok=True)
     if asked.device == "cuda":
-        worker(0, asked)
+        worker(0, asked, Corpus(asked.data, "cuda"))
     else:
-        multiprocessing.spawn(worker, (asked,), asked.processes)
+        # What is passed on is shared memory: hours of speech are held once.
+        multiprocessing.spawn(worker, (asked, Corpus(asked.data, "cpu")), asked.processes)
 
 
 if __name__ == "__main__":

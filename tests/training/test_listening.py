@@ -74,6 +74,25 @@ def test_columns_are_warped_and_masked_within_bounds() -> None:
         assert torch.count_nonzero(row[:count]) > count * MELS / 2
 
 
+def test_shards_that_appear_later_are_heard_too(tmp_path: Path) -> None:
+    clips = {
+        tool: [Clip(f"Turn on light {word}.", f"{tool}:a", buzz(1.0, seed)) for word in ("one", "two")]
+        for seed, tool in enumerate(("kokoro", "flite"))
+    }
+    write_shard(tmp_path / "kokoro-0-0000.npz", clips["kokoro"])
+    corpus = Corpus(tmp_path, "cpu")
+    write_shard(tmp_path / "flite-0-0000.npz", clips["flite"])
+    corpus.rescan()
+    corpus.rescan()
+    assert str(corpus) == "kokoro 0.00 h, flite 0.00 h"
+    assert set(corpus.draw(np.random.default_rng(1), 100)) == {0, 1, 2, 3}
+    for number, clip in enumerate(clips["kokoro"] + clips["flite"]):
+        assert np.array_equal(corpus.clip(number), clip.speech)
+        _, length, first, last = corpus.spans[number]
+        assert length == len(clip.speech)
+        assert RATE // 4 <= first < last <= length - RATE // 4
+
+
 def test_a_clip_at_its_own_pace_is_what_was_recorded(folder: Path) -> None:
     corpus = Corpus(folder, "cpu")
     start, length = (int(value) for value in corpus.spans[3, :2])

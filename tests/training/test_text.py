@@ -1,13 +1,16 @@
 """What the model is taught to write. Runs where the training's requirements are installed."""
 
+import itertools
 import random
+from pathlib import Path
 
 import pytest
 
-for package in ("hassil", "home_assistant_intents", "num2words"):
+for package in ("hassil", "home_assistant_intents", "num2words", "soundfile"):
     pytest.importorskip(package)
 
-from training.commands import Commands, in_words  # noqa: E402  # only where the training's requirements are
+from training import synthesize  # noqa: E402  # only where the training's requirements are
+from training.commands import Commands, in_words  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -30,3 +33,13 @@ def test_a_number_is_written_in_one_way_only() -> None:
     for _ in range(500):
         text = commands.draw()
         assert in_words(text) == text
+
+
+@pytest.mark.parametrize(("share", "prose"), [(0.0, range(200, 201)), (0.5, range(70, 131)), (1.0, range(1))])
+def test_as_many_sentences_are_commands_as_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, share: float, prose: range
+) -> None:
+    read = "She looked at the sea for a long time."
+    monkeypatch.setattr(synthesize, "read_prose", lambda _: [read])
+    endless = synthesize.sentences(random.Random(2), Path(), share)  # noqa: S311
+    assert list(itertools.islice(endless, 200)).count(read) in prose
