@@ -58,7 +58,11 @@ class Batch(NamedTuple):
 
 
 class Corpus:
-    """The clips of a folder, all in one row of samples; shards that appear later are found by `rescan`."""
+    """The clips of a folder, all in one row of samples; shards that appear later are found by `rescan`.
+
+    Raises:
+        FileNotFoundError: the folder has no shard.
+    """
 
     def __init__(self, folder: Path, device: str) -> None:
         self._folder, self._tokenizer, self._device = folder, Tokenizer(), device
@@ -70,6 +74,8 @@ class Corpus:
         """A row a clip: its first sample, its length; its first and last audible sample, from its start."""
         self._clips: dict[str, list[int]] = {}
         self.rescan()
+        if not self.tokens:
+            raise FileNotFoundError(f"no speech in {folder}: make some first (training.synthesize)")
 
     def rescan(self) -> None:
         """Read the shards that are new."""

@@ -115,20 +115,32 @@ def load(path: Path, labels: Sequence[str], layers: int = 0) -> Recognizer:
 def _grown(weights: dict[str, torch.Tensor], times: int) -> dict[str, torch.Tensor]:
     """Each layer, followed by `times` - 1 copies of it that add nothing to what they are given.
 
-    Their last products are zero, so it only passes their norm: what was learnt is nearly kept. Source of the
-    idea: Chen et al., Net2Net (2016).
+    Their last products are zero, and their last norm gives a frame the size and the mean that it had: what was
+    learnt is nearly kept. Source of the idea: Chen et al., Net2Net (2016).
     """
     grown = {}
     for name, value in weights.items():
         if found := LAYER.fullmatch(name):
             first = int(found[2]) * times
-            for number in range(times):
-                adds = number > 0 and LAST_PRODUCT.fullmatch(found[3])
-                copy = torch.zeros_like(value) if adds else value.clone()
-                grown[f"{found[1]}{first + number}{found[3]}"] = copy
+            grown[f"{found[1]}{first}{found[3]}"] = value
+            for number in range(1, times):
+                grown[f"{found[1]}{first + number}{found[3]}"] = _passing(name, weights)
         else:
             grown[name] = value
     return grown
+
+
+def _passing(name: str, weights: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The weights of that name, for a layer that passes on what it is given."""
+    value = weights[name]
+    if LAST_PRODUCT.search(name):
+        return torch.zeros_like(value)
+    if name.endswith(".norm_out.weight"):
+        spread = weights[name.replace(".weight", ".bias")].var(correction=0)
+        return torch.full_like(value, float((value.square().mean() + spread).sqrt()))
+    if name.endswith(".norm_out.bias"):
+        return torch.full_like(value, float(value.mean()))
+    return value.clone()
 
 
 def save(model: nn.Module, path: Path) -> None:

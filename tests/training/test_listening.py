@@ -79,6 +79,8 @@ def test_shards_that_appear_later_are_heard_too(tmp_path: Path) -> None:
         tool: [Clip(f"Turn on light {word}.", f"{tool}:a", buzz(1.0, seed)) for word in ("one", "two")]
         for seed, tool in enumerate(("kokoro", "flite"))
     }
+    with pytest.raises(FileNotFoundError, match="no speech in"):
+        Corpus(tmp_path, "cpu")
     write_shard(tmp_path / "kokoro-0-0000.npz", clips["kokoro"])
     corpus = Corpus(tmp_path, "cpu")
     write_shard(tmp_path / "flite-0-0000.npz", clips["flite"])

@@ -23,7 +23,7 @@ def test_a_grown_encoder_gives_nearly_what_the_small_one_gave() -> None:
     with torch.no_grad():
         given, grown = (model.encode(features, lengths) for model in (small, large))
     assert given.shape == grown.shape == (2, frames_of(lengths).max(), 144)
-    assert torch.nn.functional.cosine_similarity(given[0], grown[0], dim=1).mean() > 0.9
+    assert torch.nn.functional.cosine_similarity(given[0], grown[0], dim=1).min() > 0.98
 
 
 def test_layers_that_do_not_fit_are_refused() -> None:
