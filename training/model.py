@@ -115,8 +115,8 @@ def load(path: Path, labels: Sequence[str], layers: int = 0) -> Recognizer:
 def _grown(weights: dict[str, torch.Tensor], times: int) -> dict[str, torch.Tensor]:
     """Each layer, followed by `times` - 1 copies of it that add nothing to what they are given.
 
-    Their last products are zero, and their last norm gives a frame the size and the mean that it had: what was
-    learnt is nearly kept. Source of the idea: Chen et al., Net2Net (2016).
+    Their last products are zero, and their last norm gives a frame the size and the mean that it had: what
+    was learnt is nearly kept. Source of the idea: Chen et al., Net2Net (2016).
     """
     grown = {}
     for name, value in weights.items():

@@ -181,6 +181,8 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if CUDA else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
+    if not any(asked.data.glob("*.npz")):
+        parser.error(f"no speech in {asked.data}: make some first (training.synthesize)")
     asked.work.mkdir(parents=True, exist_ok=True)
     (asked.work / "meeting").unlink(missing_ok=True)
     if asked.device == "cuda":
