@@ -181,15 +181,17 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if CUDA else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    if not any(asked.data.glob("*.npz")):
-        parser.error(f"no speech in {asked.data}: make some first (training.synthesize)")
+    try:
+        corpus = Corpus(asked.data, asked.device)
+    except FileNotFoundError as error:
+        parser.error(str(error))
     asked.work.mkdir(parents=True, exist_ok=True)
     (asked.work / "meeting").unlink(missing_ok=True)
     if asked.device == "cuda":
-        worker(0, asked, Corpus(asked.data, "cuda"))
+        worker(0, asked, corpus)
     else:
         # What is passed on is shared memory: hours of speech are held once.
-        multiprocessing.spawn(worker, (asked, Corpus(asked.data, "cpu")), asked.processes)
+        multiprocessing.spawn(worker, (asked, corpus), asked.processes)
 
 
 if __name__ == "__main__":
