@@ -18,7 +18,7 @@ LABELS = read_labels(ROOT / "ears_edge" / "models" / "embedded" / "vocab.txt")
 def test_a_grown_encoder_gives_nearly_what_the_small_one_gave() -> None:
     torch.manual_seed(1)
     features, lengths = torch.randn(2, 200, 128), np.array([200, 163])
-    small, large = load(CHECKPOINT, LABELS).eval(), load(CHECKPOINT, LABELS, layers=16).eval()
+    small, large = load(CHECKPOINT, LABELS).eval(), load(CHECKPOINT, LABELS, layers=32).eval()
     assert len(large.nemo.encoder.layers) == 2 * len(small.nemo.encoder.layers)
     with torch.no_grad():
         given, grown = (model.encode(features, lengths) for model in (small, large))
@@ -27,5 +27,5 @@ def test_a_grown_encoder_gives_nearly_what_the_small_one_gave() -> None:
 
 
 def test_layers_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="8 layers"):
-        load(CHECKPOINT, LABELS, layers=12)
+    with pytest.raises(ValueError, match="16 layers"):
+        load(CHECKPOINT, LABELS, layers=24)
