@@ -126,8 +126,8 @@ _ENTRIES: Final = (
         licence_url="",
         author="ears_edge contributors",
         author_url="",
-        download_bytes=7 * _MB,
-        memory_bytes=150 * _MB,
+        download_bytes=11 * _MB,
+        memory_bytes=200 * _MB,
     ),
 )
 CATALOG: Final[Mapping[str, Entry]] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
