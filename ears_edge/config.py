@@ -69,12 +69,10 @@ class EngineConfig:
     """Longer speech: right context of a window. Below 1.6 s whole words are lost."""
     live_step_s: Annotated[float, Bounds(ge=0.16, le=10)] = 0.64
     """Live words: audio between two looks at a growing utterance."""
-    # With these two none of 94 clips says other words live than whole by the embedded model; one did with
-    # 0.999, and with 0.9995, when the looks came late.
     live_hold_s: Annotated[float, Bounds(ge=0, le=5)] = 1.28
     """Live words: the youngest audio, about which two looks that agree prove nothing yet."""
-    live_confidence: Annotated[float, Bounds(ge=0, le=1)] = 0.9999
-    """Live words: a word less sure than this waits for more audio."""
+    live_confidence: Annotated[float, Bounds(ge=0, le=1)] = 0.0
+    """Live words: a word less sure than this waits for more audio; 0 means what the model's card says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,7 +67,7 @@ class Session:
         self._tail_hold = self._hold + g.frames(TAIL_HOLD_S)
         self._silence = max(self._tail_hold, g.frames(SILENCE_S))
         self._patience = self._silence + 2 * self._live_step
-        self._confidence = config.live_confidence
+        self._confidence = config.live_confidence or recognizer.info.live_confidence
 
         self._pending = np.empty(0, np.float32)
         self._heard = 0

@@ -43,6 +43,9 @@ class ModelInfo:
     """Bare codes; empty if not known."""
     licence: str = ""
     attribution: Attribution = field(default_factory=Attribution)
+    live_confidence: Annotated[float, Bounds(ge=0, le=1)] = 0.9
+    """A live word less sure than this waits for more audio. Each model is sure in its own way: the embedded
+    one's was measured, this is a guess for all others."""
 
     def language(self, asked: str | None) -> str | None:
         """The model's own code for a language tag such as `en-US`; None if none was asked for.

@@ -188,6 +188,13 @@ CONFIG = '{"model_type": "nemo-conformer-tdt", "features_size": %s, "subsampling
         pytest.param(
             text("model.json", '{"name": 3}'), ModelCorruptError, "model.json", "name", id="bad card"
         ),
+        pytest.param(
+            text("model.json", '{"name": "m", "live_confidence": 2}'),
+            ModelCorruptError,
+            "model.json",
+            "live_confidence",
+            id="too sure",
+        ),
         pytest.param(rename_input, ModelMismatchError, ENCODER, "audio_signal", id="input renamed"),
         pytest.param(other_vocabulary, ModelMismatchError, DECODER, "2001", id="another vocabulary"),
         pytest.param(

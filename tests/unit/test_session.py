@@ -230,6 +230,20 @@ def test_what_was_just_said_is_not_final() -> None:
     assert driver.words
 
 
+@pytest.mark.parametrize(
+    ("card", "setting", "live"), [(0.9, 0.0, False), (0.4, 0.0, True), (0.9, 0.4, True), (0.4, 0.9, False)]
+)
+def test_the_models_card_says_how_sure_a_live_word_must_be_unless_a_setting_does(
+    card: float,
+    setting: float,
+    live: bool,  # noqa: FBT001  # what is expected
+) -> None:
+    recognizer = UnsureRecognizer()
+    recognizer.info = replace(recognizer.info, live_confidence=card)
+    driver = Driver(LIVE, recognizer, replace(CONFIG, live_confidence=setting)).hear(VARIED * 3)
+    assert bool(driver.texts) == live
+
+
 def test_words_that_are_unsure_become_final_when_the_speaker_is_silent() -> None:
     driver = Driver(LIVE, UnsureRecognizer())
     silence = round(SILENCE_S * SAMPLE_RATE / FRAME)
