@@ -44,7 +44,7 @@ class Recognizer(nn.Module):
         return len(self.labels)
 
     def encode(self, features: torch.Tensor, lengths: Lengths) -> torch.Tensor:
-        """(B, T, 128) float32 normalized columns -> (B, T / 8, 176) float32; see `frames_of`."""
+        """(B, T, 128) float32 normalized columns -> (B, T / 8, 144) float32; see `frames_of`."""
         encoder = self.nemo.encoder
         if features.is_cuda:
             with torch.autocast("cuda", torch.bfloat16):
@@ -60,7 +60,7 @@ class Recognizer(nn.Module):
         return joined
 
     def _subsampled(self, clip: torch.Tensor) -> torch.Tensor:
-        """(T, 128) -> (T / 8, 176), in float32 and channels last, so that the wide images stay in the cache.
+        """(T, 128) -> (T / 8, 144), in float32 and channels last, so that the wide images stay in the cache.
 
         A whole batch of them takes a CPU ten times as long.
         """
@@ -74,7 +74,7 @@ class Recognizer(nn.Module):
     def join(
         self, encoded: torch.Tensor, tokens: torch.Tensor, lengths: torch.Tensor, cells: Cells
     ) -> torch.Tensor:
-        """(B, T, 176), (B, U) int64 and N cells -> (N, V + 1 + 5) bfloat16 logits, durations last."""
+        """(B, T, 144), (B, U) int64 and N cells -> (N, V + 1 + 5) bfloat16 logits, durations last."""
         predicted, _, _ = self.nemo.decoder(targets=tokens, target_length=lengths)
         joint, (clip, frame, token) = self.nemo.joint, cells.at
         heard, written = joint.enc(encoded), joint.pred(predicted.transpose(1, 2))
