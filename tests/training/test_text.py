@@ -9,7 +9,7 @@ import pytest
 for package in ("hassil", "home_assistant_intents", "num2words", "soundfile"):
     pytest.importorskip(package)
 
-from training import synthesize  # noqa: E402  # only where the training's requirements are
+from training import texts  # noqa: E402  # only where the training's requirements are
 from training.commands import Commands, in_words  # noqa: E402
 
 
@@ -40,6 +40,6 @@ def test_as_many_sentences_are_commands_as_are_asked_for(
     monkeypatch: pytest.MonkeyPatch, share: float, prose: range
 ) -> None:
     read = "She looked at the sea for a long time."
-    monkeypatch.setattr(synthesize, "read_prose", lambda _: [read])
-    endless = synthesize.sentences(random.Random(2), Path(), share)  # noqa: S311
+    monkeypatch.setattr(texts, "read_prose", lambda _: [read])
+    endless = texts.sentences(random.Random(2), Path(), share)  # noqa: S311
     assert list(itertools.islice(endless, 200)).count(read) in prose
