@@ -48,13 +48,14 @@ def main() -> None:
         "--speech", type=Path, default=SPEECH, help="folder of the test clips and their MANIFEST.tsv"
     )
     parser.add_argument("--held-out", type=Path, help="folder of shards by `training.held_out`: a larger set")
+    parser.add_argument("--new", type=Path, help="shards by `training.synthesize` that were never trained on")
     parser.add_argument("--references", action="store_true", help="also run the recognizers of others")
     parser.add_argument("--words", action="store_true", help="print what was said and heard, clip by clip")
     asked = parser.parse_args()
     recognizers: dict[str, Recognizer] = {"ours": Ours(asked.model)}
     if asked.references:
         recognizers |= dict(_installed())
-    sets = test_sets(asked.speech, asked.held_out)
+    sets = test_sets(asked.speech, asked.held_out) | (new_sets(asked.new) if asked.new else {})
     print("| test set | clips | words | " + " | ".join(recognizers) + " |")
     print("|---" * (3 + len(recognizers)) + "|")
     for name, clips in sets.items():
@@ -80,12 +81,19 @@ def test_sets(speech: Path, held_out: Path | None) -> dict[str, list[Heard]]:
         "held-out voices, commands": _named(clips, "tts_"),
     }
     if held_out:
-        rows = [clip for path in sorted(held_out.glob("*.npz")) for clip in read_shard(path)]
-        more = [Heard(row.voice, row.text, np.asarray(row.speech / 32768, np.float32)) for row in rows]
-        sets["held-out voices, more commands"] = more
+        shards = sorted(held_out.glob("*.npz"))
+        sets["held-out voices, more commands"] = [clip for shard in shards for clip in _spoken(shard)]
     rng = np.random.default_rng(SEED)
     for name in [name for name in sets if name.startswith("held-out")]:
         sets[f"{name}, 10 dB noise in a room"] = [in_a_room(clip, rng) for clip in sets[name]]
+    return sets
+
+
+def new_sets(folder: Path) -> dict[str, list[Heard]]:
+    """New clips by voices that were trained on: one set for each tool and seed."""
+    sets: dict[str, list[Heard]] = {}
+    for shard in sorted(folder.glob("*.npz")):
+        sets.setdefault(f"new clips, {shard.stem.rpartition('-')[0]}", []).extend(_spoken(shard))
     return sets
 
 
@@ -117,6 +125,11 @@ def _manifest(folder: Path) -> Iterator[Heard]:
             if row["language"] == "en":
                 sound, rate = soundfile.read(folder / row["file"], dtype="float32", always_2d=True)
                 yield Heard(row["file"], row["text"], soxr.resample(sound.mean(axis=1), rate, RATE))
+
+
+def _spoken(shard: Path) -> Iterator[Heard]:
+    for clip in read_shard(shard):
+        yield Heard(clip.voice, clip.text, np.asarray(clip.speech / 32768, np.float32))
 
 
 def _named(clips: Sequence[Heard], *prefixes: str) -> list[Heard]:
