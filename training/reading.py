@@ -1,7 +1,7 @@
 """What is read, not heard: text that nobody has spoken teaches the predictor which piece follows which.
 
 The joint network is given nothing for the sound, and names the next piece from those before it. A sentence
-costs a fiftieth of what it costs to hear it, and need not be synthesized. Source of the idea: Meng et al.,
+costs a twentieth of what it costs to hear it, and need not be synthesized. Source of the idea: Meng et al.,
 "Internal language model training for domain-adaptive end-to-end speech recognition" (2021).
 """
 
