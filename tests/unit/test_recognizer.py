@@ -49,10 +49,10 @@ def test_frames_count_from_the_start_of_the_utterance(recognizer: TdtRecognizer,
     near = recognizer.decode(work(columns, 0, 1000))
     far = recognizer.decode(work(columns, 100, 1100, begin=100))
     assert said(far) == [(token, frame + 100) for token, frame in said(near)]
-    part = recognizer.decode(work(columns, 110, 1100, begin=100))
-    assert said(part) == [
-        (token, frame + 100) for token, frame in said(recognizer.decode(work(columns, 10, 1000)))
-    ]
+    before = recognizer.decode(work(columns, 0, 10))
+    rest = recognizer.decode(work(columns, 10, 1000, before))
+    part = recognizer.decode(work(columns, 110, 1100, before, begin=100))
+    assert said(part) == [(token, frame + 100) for token, frame in said(rest)]
     assert part.tokens
 
 
