@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from training.model import Recognizer
 from training.texts import sentences
@@ -40,11 +41,8 @@ def pages(rng: random.Random, novels: Path, device: str) -> Iterator[Page]:
 
 def page(texts: list[np.ndarray[tuple[int], np.dtype[np.int64]]], device: str) -> Page:
     """Tokens of some sentences, (U,) each -> one batch."""
-    lengths = np.array([len(text) for text in texts])
-    tokens = np.zeros((len(texts), lengths.max()), np.int64)
-    for row, text in zip(tokens, texts, strict=True):
-        row[: len(text)] = text
-    return Page(torch.from_numpy(tokens).to(device), torch.from_numpy(lengths).to(device))
+    tokens = pad_sequence([torch.from_numpy(text) for text in texts], batch_first=True)
+    return Page(tokens.to(device), torch.tensor([len(text) for text in texts], device=device))
 
 
 def reading_loss(model: Recognizer, read: Page) -> torch.Tensor:
