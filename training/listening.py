@@ -17,7 +17,7 @@ from training.placing import placed
 from training.tokenizer import Tokenizer
 
 SHARES = {
-    "kokoro": 0.30, "hibari": 0.40, "rhvoice": 0.10, "flite": 0.08, "pico": 0.06, "festival": 0.03,
+    "kokoro": 0.45, "hibari": 0.25, "rhvoice": 0.10, "flite": 0.08, "pico": 0.06, "festival": 0.03,
     "espeak": 0.03,
 }  # fmt: skip
 """How often a clip is of which synthesizer: the natural ones count most, and the one with the most texts."""

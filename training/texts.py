@@ -8,11 +8,24 @@ from training.commands import Commands
 from training.prose import draw_reading, read_prose
 from training.tokenizer import Tokenizer
 
+FRAGMENTS = 0.08
+"""Share of general English that lacks its beginning: not everything that is heard starts with a sentence."""
+FEWEST_WORDS = 3
+"""A sentence keeps at least so many, and loses at least one."""
 
-def sentences(rng: random.Random, novels: Path, share: float) -> Iterator[str]:
+
+def sentences(rng: random.Random, novels: Path, share: float, fragments: float = FRAGMENTS) -> Iterator[str]:
     """Commands (so many of all) and prose without end; what the vocabulary cannot write is left out."""
     commands, prose, tokenizer = Commands(rng), read_prose(novels), Tokenizer()
     while True:
-        text = commands.draw() if rng.random() < share else draw_reading(prose, rng)
+        text = commands.draw() if rng.random() < share else _read(prose, rng, fragments)
         if tokenizer.knows(text):
             yield text
+
+
+def _read(prose: list[str], rng: random.Random, fragments: float) -> str:
+    text = draw_reading(prose, rng)
+    words = text.split()
+    if not fragments or len(words) <= FEWEST_WORDS or rng.random() >= fragments:
+        return text
+    return " ".join(words[rng.randint(1, len(words) - FEWEST_WORDS) :])

@@ -12,7 +12,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -35,13 +35,15 @@ HERE = Path(__file__).parent
 VOCABULARY = HERE.parent / "ears_edge" / "models" / "embedded" / "vocab.txt"
 
 PEAK_RATE, FINAL_RATE, WARM_UP_STEPS = 1.5e-3, 1e-5, 100
-CTC_SHARE = READING_SHARE = 0.3
+CTC_SHARE, READING_SHARE = 0.3, 0.2
 EASIEST, HARD_FROM = 0.9, 0.6
 """Rooms and noise begin a little milder, and have their full strength within a tenth of the time."""
 HOPELESS = 50.0
 """A clip with a higher loss a token is left out: it is broken."""
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 SAVE_SECONDS, REPORT_STEPS = 150.0, 50
+DIVERGED = 1.5
+"""A run whose loss is so many times what it had reached has lost what it knew, and will not find it again."""
 
 
 def losses(model: Recognizer, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -111,7 +113,8 @@ def worker(rank: int, asked: argparse.Namespace, corpus: Corpus) -> None:
     model.train()
     reported = saved = time.monotonic()
     history: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]] = []
-    while (progress := agreed((time.monotonic() - started) / 60 / asked.minutes)) < 1:
+    reached: list[float] = []
+    while (progress := agreed(spent(started, asked.minutes, reached))) < 1:
         listening.hardness = min(1.0, EASIEST + progress / HARD_FROM)
         batch = next(batches)
         transducer, ctc = losses(model, batch)
@@ -122,22 +125,35 @@ def worker(rank: int, asked: argparse.Namespace, corpus: Corpus) -> None:
         now = time.monotonic()
         if rank == 0 and optimizer.steps % REPORT_STEPS == 0:
             transducers, ctcs, languages, seconds = zip(*history, strict=True)
+            reached.append(float(torch.stack(transducers).mean()))
             print(
                 f"{(now - started) / 60:.1f} min, step {optimizer.steps}: "
-                f"tdt {torch.stack(transducers).mean():.3f}, ctc {torch.stack(ctcs).mean():.3f}, "
+                f"tdt {reached[-1]:.3f}, ctc {torch.stack(ctcs).mean():.3f}, "
                 f"text {torch.stack(languages).mean():.3f}, "
                 f"norm {norm:.2f}, {sum(seconds) / (now - reported):.0f} times real time; {corpus}",
                 flush=True,
             )
             history.clear()
             reported = now
-        if rank == 0 and now - saved > SAVE_SECONDS:
-            keep(model, optimizer, now - started, asked.work)
-            saved = now
-    if rank == 0:
-        keep(model, optimizer, asked.minutes * 60, asked.work)
+            if now - saved > SAVE_SECONDS and not diverged(reached):
+                keep(model, optimizer, now - started, asked.work)
+                saved = now
     if dist.is_initialized():
         dist.destroy_process_group()
+    if diverged(reached):
+        raise SystemExit(f"The loss has left what it had reached. {asked.work} is of before: lower --peak.")
+    if rank == 0:
+        keep(model, optimizer, asked.minutes * 60, asked.work)
+
+
+def diverged(reached: Sequence[float]) -> bool:
+    """Whether the last of the reported losses is far worse than the best."""
+    return len(reached) > 0 and not reached[-1] <= DIVERGED * min(reached)
+
+
+def spent(started: float, minutes: float, reached: Sequence[float]) -> float:
+    """How much of the time is up, 0 to 1; all of it for a run that has diverged."""
+    return 1.0 if diverged(reached) else (time.monotonic() - started) / 60 / minutes
 
 
 def resumed(model: Recognizer, optimizer: Optimizer, folder: Path) -> float:

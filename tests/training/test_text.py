@@ -41,5 +41,17 @@ def test_as_many_sentences_are_commands_as_are_asked_for(
 ) -> None:
     read = "She looked at the sea for a long time."
     monkeypatch.setattr(texts, "read_prose", lambda _: [read])
-    endless = texts.sentences(random.Random(2), Path(), share)  # noqa: S311
+    endless = texts.sentences(random.Random(2), Path(), share, fragments=0.0)  # noqa: S311
     assert list(itertools.islice(endless, 200)).count(read) in prose
+
+
+def test_some_of_the_prose_lacks_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = "She looked at the sea for a long time."
+    monkeypatch.setattr(texts, "read_prose", lambda _: [read])
+    endless = texts.sentences(random.Random(2), Path(), 0.0, fragments=0.5)  # noqa: S311
+    drawn = list(itertools.islice(endless, 200))
+    assert 70 < drawn.count(read) < 130
+    assert all(read.endswith(text) for text in drawn)
+    fragments = {text for text in drawn if text != read}
+    assert len(fragments) == len(read.split()) - texts.FEWEST_WORDS
+    assert min(len(text.split()) for text in fragments) == texts.FEWEST_WORDS
