@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 
@@ -36,7 +37,7 @@ def main() -> None:
     asked = parser.parse_args()
     try:
         weights = mean([load_file(path) for path in asked.checkpoints])
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         parser.error(str(error))
     save_file(weights, asked.out)
 

@@ -26,6 +26,7 @@ def sentences(rng: random.Random, novels: Path, share: float, fragments: float =
 def _read(prose: list[str], rng: random.Random, fragments: float) -> str:
     text = draw_reading(prose, rng)
     words = text.split()
+    # With no fragments nothing is drawn for them: a seed then says what it said before there were any.
     if not fragments or len(words) <= FEWEST_WORDS or rng.random() >= fragments:
         return text
     return " ".join(words[rng.randint(1, len(words) - FEWEST_WORDS) :])

@@ -114,7 +114,8 @@ def worker(rank: int, asked: argparse.Namespace, corpus: Corpus) -> None:
     reported = saved = time.monotonic()
     history: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]] = []
     reached: list[float] = []
-    while (progress := agreed(spent(started, asked.minutes, reached))) < 1:
+    given = asked.minutes * 60
+    while (progress := agreed(1.0 if diverged(reached) else (time.monotonic() - started) / given)) < 1:
         listening.hardness = min(1.0, EASIEST + progress / HARD_FROM)
         batch = next(batches)
         transducer, ctc = losses(model, batch)
@@ -141,19 +142,16 @@ def worker(rank: int, asked: argparse.Namespace, corpus: Corpus) -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
     if diverged(reached):
-        raise SystemExit(f"The loss has left what it had reached. {asked.work} is of before: lower --peak.")
+        raise SystemExit(
+            f"The loss left what it had reached; what {asked.work} holds is of before. Lower --peak."
+        )
     if rank == 0:
-        keep(model, optimizer, asked.minutes * 60, asked.work)
+        keep(model, optimizer, given, asked.work)
 
 
 def diverged(reached: Sequence[float]) -> bool:
     """Whether the last of the reported losses is far worse than the best."""
     return len(reached) > 0 and not reached[-1] <= DIVERGED * min(reached)
-
-
-def spent(started: float, minutes: float, reached: Sequence[float]) -> float:
-    """How much of the time is up, 0 to 1; all of it for a run that has diverged."""
-    return 1.0 if diverged(reached) else (time.monotonic() - started) / 60 / minutes
 
 
 def resumed(model: Recognizer, optimizer: Optimizer, folder: Path) -> float:
@@ -215,7 +213,12 @@ def main() -> None:
         worker(0, asked, corpus)
     else:
         # What is passed on is shared memory: hours of speech are held once.
-        multiprocessing.spawn(worker, (asked, corpus), asked.processes)
+        try:
+            multiprocessing.spawn(worker, (asked, corpus), asked.processes)
+        except multiprocessing.ProcessExitedException as error:
+            if error.exit_code != 1:
+                raise
+            raise SystemExit(1) from None  # the process has said why
 
 
 if __name__ == "__main__":
