@@ -11,13 +11,19 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from training.model import depth, grown
+
 
 def mean(checkpoints: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Weights of the same names and shapes -> their mean, as float16; whole numbers as in the first.
+    """Weights of models of one shape -> their mean, as float16; whole numbers as in the first.
+
+    Encoders with fewer layers than the deepest count as they would have begun a training with as many.
 
     Raises:
-        ValueError: they are not of the same model.
+        ValueError: the shapes differ otherwise.
     """
+    deepest = max(map(depth, checkpoints))
+    checkpoints = [grown(weights, deepest) for weights in checkpoints]
     shapes = [{name: value.shape for name, value in weights.items()} for weights in checkpoints]
     if any(shape != shapes[0] for shape in shapes):
         raise ValueError("the checkpoints are of models of different shapes")

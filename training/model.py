@@ -99,35 +99,44 @@ def load(path: Path, labels: Sequence[str], layers: int = 0) -> Recognizer:
     """A model with the weights of a float checkpoint; with more layers than it has, if so many are asked for.
 
     Raises:
-        ValueError: `layers` is no multiple of the checkpoint's.
+        ValueError: it has more.
     """
     weights = {
         name: value.float() if value.is_floating_point() else value for name, value in load_file(path).items()
     }
-    held = 1 + max(int(found[2]) for name in weights if (found := LAYER.fullmatch(name)))
-    if layers % held:
-        raise ValueError(f"{path} has {held} layers: {layers} is no multiple of it")
-    model = Recognizer(labels, layers or held)
-    model.load_state_dict(_grown(weights, layers // held) if layers else weights)
+    model = Recognizer(labels, layers or depth(weights))
+    model.load_state_dict(grown(weights, layers) if layers else weights)
     return model
 
 
-def _grown(weights: dict[str, torch.Tensor], times: int) -> dict[str, torch.Tensor]:
-    """Each layer, followed by `times` - 1 copies of it that add nothing to what they are given.
+def depth(weights: dict[str, torch.Tensor]) -> int:
+    """How many layers the encoder has whose weights are given."""
+    return 1 + max((int(found[2]) for name in weights if (found := LAYER.fullmatch(name))), default=-1)
 
-    Their last products are zero, and their last norm gives a frame the size and the mean that it had: what
-    was learnt is nearly kept. Source of the idea: Chen et al., Net2Net (2016).
+
+def grown(weights: dict[str, torch.Tensor], layers: int) -> dict[str, torch.Tensor]:
+    """The weights of an encoder of so many layers: new ones, spread evenly, pass on what they are given.
+
+    A new one is the one before it with its last products zero, and with a last norm that gives a frame the
+    size and the mean that it had: what was learnt is nearly kept. Source of the idea: Chen et al., Net2Net
+    (2016).
+
+    Raises:
+        ValueError: there are more than `layers`.
     """
-    grown = {}
+    held = depth(weights)
+    if layers < held:
+        raise ValueError(f"an encoder of {held} layers can't shrink to {layers}")
+    larger = {}
     for name, value in weights.items():
         if found := LAYER.fullmatch(name):
-            first = int(found[2]) * times
-            grown[f"{found[1]}{first}{found[3]}"] = value
-            for number in range(1, times):
-                grown[f"{found[1]}{first + number}{found[3]}"] = _passing(name, weights)
+            first, following = (layers * number // held for number in (int(found[2]), int(found[2]) + 1))
+            larger[f"{found[1]}{first}{found[3]}"] = value
+            for number in range(first + 1, following):
+                larger[f"{found[1]}{number}{found[3]}"] = _passing(name, weights)
         else:
-            grown[name] = value
-    return grown
+            larger[name] = value
+    return larger
 
 
 def _passing(name: str, weights: dict[str, torch.Tensor]) -> torch.Tensor:

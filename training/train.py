@@ -195,9 +195,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the run's state and its result")
     parser.add_argument("--minutes", type=float, required=True, help="how long to train")
     parser.add_argument("--start", type=Path, default=HERE / FLOAT, help="float checkpoint to start from")
-    parser.add_argument(
-        "--layers", type=int, default=0, help="grow the encoder to so many; a multiple of its"
-    )
+    parser.add_argument("--layers", type=int, default=0, help="grow the encoder to so many")
     parser.add_argument("--peak", type=float, default=PEAK_RATE, help="highest learning rate")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if CUDA else "cpu")

@@ -8,28 +8,44 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("nemo.collections.asr.models")
 
+from safetensors.torch import load_file  # noqa: E402  # only where it is installed
+
 from training.mean import mean  # noqa: E402  # only where they are installed
-from training.model import FLOAT, frames_of, load, read_labels  # noqa: E402  # as above
+from training.model import FLOAT, depth, frames_of, grown, load, read_labels  # noqa: E402  # as above
 
 ROOT = Path(__file__).parents[2]
 CHECKPOINT = ROOT / "training" / FLOAT
+HELD = depth(load_file(CHECKPOINT))
 LABELS = read_labels(ROOT / "ears_edge" / "models" / "embedded" / "vocab.txt")
 
 
-def test_a_grown_encoder_gives_nearly_what_the_small_one_gave() -> None:
+@pytest.mark.parametrize("more", [HELD // 4, HELD])
+def test_a_grown_encoder_gives_nearly_what_the_small_one_gave(more: int) -> None:
     torch.manual_seed(1)
     features, lengths = torch.randn(2, 200, 128), np.array([200, 163])
-    small, large = load(CHECKPOINT, LABELS).eval(), load(CHECKPOINT, LABELS, layers=32).eval()
-    assert len(large.nemo.encoder.layers) == 2 * len(small.nemo.encoder.layers)
+    small, large = load(CHECKPOINT, LABELS).eval(), load(CHECKPOINT, LABELS, layers=HELD + more).eval()
+    assert len(large.nemo.encoder.layers) == len(small.nemo.encoder.layers) + more
     with torch.no_grad():
         given, grown = (model.encode(features, lengths) for model in (small, large))
     assert given.shape == grown.shape == (2, frames_of(lengths).max(), 144)
     assert torch.nn.functional.cosine_similarity(given[0], grown[0], dim=1).min() > 0.98
 
 
-def test_layers_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="16 layers"):
-        load(CHECKPOINT, LABELS, layers=24)
+def test_an_encoder_does_not_shrink() -> None:
+    with pytest.raises(ValueError, match=f"{HELD} layers can't shrink to {HELD - 1}"):
+        load(CHECKPOINT, LABELS, layers=HELD - 1)
+
+
+@pytest.mark.parametrize(("held", "layers"), [(2, 3), (2, 4), (3, 7), (4, 4)])
+def test_new_layers_are_spread_evenly_and_the_old_ones_keep_their_order(held: int, layers: int) -> None:
+    weights = {
+        f"nemo.encoder.layers.{number}.norm_conv.weight": torch.tensor(number) for number in range(held)
+    }
+    larger = [int(value) for value in grown(weights, layers).values()]
+    assert depth(grown(weights, layers)) == len(larger) == layers
+    counts = [larger.count(number) for number in range(held)]
+    assert max(counts) - min(counts) <= 1
+    assert larger == sorted(larger)
 
 
 def test_the_mean_lies_between_checkpoints_and_counts_each_as_often_as_it_is_named() -> None:
@@ -38,6 +54,15 @@ def test_the_mean_lies_between_checkpoints_and_counts_each_as_often_as_it_is_nam
     assert mean([low, high])["weight"].tolist() == [[2.5] * 3] * 2
     assert mean([low, low, high])["weight"].tolist() == [[2.0] * 3] * 2
     assert mean([low, high])["steps"] == 7
+
+
+def test_a_shallower_checkpoint_counts_as_it_would_have_grown() -> None:
+    name = "nemo.encoder.layers.{}.conv.pointwise_conv2.weight"
+    shallow = {name.format(0): torch.full((2, 2), 4.0)}
+    deep = {name.format(0): torch.full((2, 2), 2.0), name.format(1): torch.full((2, 2), 6.0)}
+    both = mean([shallow, deep])
+    assert both[name.format(0)].tolist() == [[3.0] * 2] * 2
+    assert both[name.format(1)].tolist() == [[3.0] * 2] * 2  # a new layer's last products are zero
 
 
 def test_checkpoints_of_different_models_have_no_mean() -> None:
