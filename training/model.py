@@ -149,7 +149,7 @@ def _passing(name: str, weights: dict[str, torch.Tensor]) -> torch.Tensor:
         return torch.full_like(value, float((value.square().mean() + spread).sqrt()))
     if name.endswith(".norm_out.bias"):
         return torch.full_like(value, float(value.mean()))
-    return value
+    return value.clone()
 
 
 def save(model: nn.Module, path: Path) -> None:

@@ -8,7 +8,7 @@ import importlib
 import random
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -125,19 +125,25 @@ def festival() -> Synthesizer:
     return speak
 
 
-def rhvoice() -> Synthesizer:
-    """Four voices of RHVoice (LGPL tool): parametric, learnt from recordings, about 30 times real time.
-
-    Its other English voices, evgeniy-eng and lyubov, forbid derived works and are left out.
-    """
+def rhvoice(voices: Sequence[str] = ("alan", "bdl", "clb", "slt")) -> Synthesizer:
+    """Four voices of RHVoice (LGPL tool): parametric, learnt from recordings, about 30 times real time."""
 
     def speak(text: str, rng: random.Random) -> Spoken:
-        voice, size = rng.choice(("alan", "bdl", "clb", "slt")), _size(rng)
+        voice, size = rng.choice(voices), _size(rng)
         pace, pitch = round(100 * rng.uniform(0.85, 1.35) / size), rng.randint(75, 135)
         sound, rate = _run("RHVoice-test", "-p", voice, "-r", str(pace), "-t", str(pitch), "-o", stdin=text)
         return Spoken(sound, round(rate * size), voice)
 
     return speak
+
+
+def strangers() -> Synthesizer:
+    """RHVoice's evgeniy-eng and lyubov, who speak with an accent: to choose between models, not to train on.
+
+    What is derived from their data may not be passed on; a word error rate may. The training draws no clip of
+    a tool that has no share (`listening.SHARES`).
+    """
+    return rhvoice(("evgeniy-eng", "lyubov"))
 
 
 def pico() -> Synthesizer:
@@ -161,6 +167,7 @@ FAST: dict[str, Callable[[], Synthesizer]] = {
     "espeak": espeak,
     "festival": festival,
     "rhvoice": rhvoice,
+    "strangers": strangers,
     "pico": pico,
 }
 """The synthesizers that need nothing but their package."""

@@ -47,6 +47,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_strangers_are_never_learnt_from(tmp_path: Path) -> None:
+    for tool in ("pico", "strangers"):
+        write_shard(tmp_path / f"{tool}-0-0000.npz", [Clip("Stop.", f"{tool}:a", buzz(1.0, 0))] * 5)
+    corpus = Corpus(tmp_path, "cpu")
+    assert len(corpus.tokens) == 10
+    assert corpus.draw(np.random.default_rng(0), 200).max() < 5  # pico's are the first
+
+
 def test_the_model_learns_from_the_features_that_the_product_computes() -> None:
     clips = [np.asarray(buzz(1.0 + n, n) / 32768, np.float32) for n in range(3)]
     lengths = np.array([len(clip) - 37 * n for n, clip in enumerate(clips)])

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("nemo.collections.asr.models")
 
-from safetensors.torch import load_file  # noqa: E402  # only where it is installed
+from safetensors.torch import load_file, save_file  # noqa: E402  # only where it is installed
 
 from training.mean import mean  # noqa: E402  # only where they are installed
 from training.model import FLOAT, depth, frames_of, grown, load, read_labels  # noqa: E402  # as above
@@ -56,13 +56,16 @@ def test_the_mean_lies_between_checkpoints_and_counts_each_as_often_as_it_is_nam
     assert mean([low, high])["steps"] == 7
 
 
-def test_a_shallower_checkpoint_counts_as_it_would_have_grown() -> None:
-    name = "nemo.encoder.layers.{}.conv.pointwise_conv2.weight"
-    shallow = {name.format(0): torch.full((2, 2), 4.0)}
+def test_a_shallower_checkpoint_counts_as_it_would_have_grown(tmp_path: Path) -> None:
+    name, steps = "nemo.encoder.layers.{}.conv.pointwise_conv2.weight", "nemo.encoder.layers.{}.steps"
+    shallow = {name.format(0): torch.full((2, 2), 4.0), steps.format(0): torch.tensor(5)}
     deep = {name.format(0): torch.full((2, 2), 2.0), name.format(1): torch.full((2, 2), 6.0)}
-    both = mean([shallow, deep])
+    deep |= {steps.format(0): torch.tensor(7), steps.format(1): torch.tensor(7)}
+    save_file(mean([shallow, deep]), tmp_path / "both")
+    both = load_file(tmp_path / "both")
     assert both[name.format(0)].tolist() == [[3.0] * 2] * 2
     assert both[name.format(1)].tolist() == [[3.0] * 2] * 2  # a new layer's last products are zero
+    assert both[steps.format(1)] == 5
 
 
 def test_checkpoints_of_different_models_have_no_mean() -> None:
