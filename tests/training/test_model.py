@@ -26,9 +26,9 @@ def test_a_grown_encoder_gives_nearly_what_the_small_one_gave(more: int) -> None
     small, large = load(CHECKPOINT, LABELS).eval(), load(CHECKPOINT, LABELS, layers=HELD + more).eval()
     assert len(large.nemo.encoder.layers) == len(small.nemo.encoder.layers) + more
     with torch.no_grad():
-        given, grown = (model.encode(features, lengths) for model in (small, large))
-    assert given.shape == grown.shape == (2, frames_of(lengths).max(), 144)
-    assert torch.nn.functional.cosine_similarity(given[0], grown[0], dim=1).min() > 0.98
+        given, after = (model.encode(features, lengths) for model in (small, large))
+    assert given.shape == after.shape == (2, frames_of(lengths).max(), 144)
+    assert torch.nn.functional.cosine_similarity(given[0], after[0], dim=1).min() > 0.98
 
 
 def test_an_encoder_does_not_shrink() -> None:
