@@ -20,7 +20,10 @@ SHARES = {
     "kokoro": 0.45, "hibari": 0.25, "rhvoice": 0.10, "flite": 0.08, "pico": 0.06, "festival": 0.03,
     "espeak": 0.03,
 }  # fmt: skip
-"""How often a clip is of which synthesizer: the natural ones count most, and the one with the most texts."""
+"""How often a clip is of which synthesizer: the natural ones count most, and the one with the most texts.
+
+Clips of others are left out: they are not to be learnt from.
+"""
 SILENT = 0.03
 """Share of clips in which nobody speaks."""
 JOINED = (0.16, 0.05)
@@ -86,6 +89,8 @@ class Corpus:
         for path in new:
             self._seen.add(path)
             for clip in read_shard(path):
+                if clip.tool not in SHARES:
+                    continue
                 self._clips.setdefault(clip.tool, []).append(len(self.tokens))
                 self.tokens.append(self._tokenizer.encode(clip.text))
                 spans.append(np.array([(at, len(clip.speech), *_audible(clip.speech))], np.int64))

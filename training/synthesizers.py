@@ -140,8 +140,8 @@ def rhvoice(voices: Sequence[str] = ("alan", "bdl", "clb", "slt")) -> Synthesize
 def strangers() -> Synthesizer:
     """RHVoice's evgeniy-eng and lyubov, who speak with an accent: to choose between models, not to train on.
 
-    What is derived from their data may not be passed on; a word error rate may. The training draws no clip of
-    a tool that has no share (`listening.SHARES`).
+    What is derived from their data may not be passed on; a word error rate may. The training leaves out the
+    clips of a tool that has no share (`listening.SHARES`).
     """
     return rhvoice(("evgeniy-eng", "lyubov"))
 
