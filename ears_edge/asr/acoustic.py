@@ -1,7 +1,7 @@
 """Encoder, predictor and joint network of a model. Dtypes and shapes are checked here, once."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -67,7 +67,12 @@ class AcousticModel:
         size = encoder.size("output", "outputs", 1, rank=3)
         encoder.expect("output", "encoded_lengths", "tensor(int64)", {}, rank=1)
         decoder.expect("input", "encoder_outputs", "tensor(float)", {1: size}, rank=3)
-        decoder.expect("input", "targets", "tensor(int32)", {}, rank=2)
+        targets = decoder.expect("input", "targets", "tensor(int32)", {}, rank=2)
+        if folder.info.beam_size > 1 and isinstance(targets.shape[0], int):
+            raise ModelMismatchError(
+                f"{folder.decoder_joint}: takes {targets.shape[0]} state at a time, but model.json says "
+                f'"beam_size": {folder.info.beam_size}. Set it to 1, or export with an open batch axis.'
+            )
         decoder.expect("input", "target_length", "tensor(int32)", {}, rank=1)
         self._hidden_shape = decoder.state_shape("input_states_1")
         self._cell_shape = decoder.state_shape("input_states_2")
@@ -113,6 +118,25 @@ class AcousticModel:
             },
         )
         return JointOutput(logits.reshape(-1), hidden, cell)
+
+    def joints(self, frame: F32, states: Sequence[DecoderState]) -> JointOutput:
+        """The same for several states at once. See `beam.Joints`.
+
+        Raises:
+            InferenceError: The model failed on them.
+        """
+        count = len(states)
+        logits, hidden, cell = self._decoder.run(
+            ["outputs", "output_states_1", "output_states_2"],
+            {
+                "encoder_outputs": np.repeat(frame[None, :, None], count, axis=0),
+                "targets": np.array([[state.last_token] for state in states], np.int32),
+                "target_length": np.ones(count, np.int32),
+                "input_states_1": np.concatenate([state.hidden for state in states], axis=1),
+                "input_states_2": np.concatenate([state.cell for state in states], axis=1),
+            },
+        )
+        return JointOutput(logits.reshape(count, -1), hidden, cell)
 
     def initial_state(self) -> DecoderState:
         """The state before the first token: blank, and zeros."""

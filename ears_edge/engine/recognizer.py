@@ -1,11 +1,12 @@
 """One window of mel columns -> tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from ears_edge.asr.acoustic import AcousticModel
+from ears_edge.asr.beam import Beam
 from ears_edge.asr.providers import ON_CPU, Placement
 from ears_edge.asr.tdt import DecoderState, Token, greedy
 from ears_edge.asr.tokenizer import Tokenizer
@@ -83,7 +84,7 @@ class TdtRecognizer:
         self._model = AcousticModel(folder, threads=threads, rewritten=rewritten, placement=placement)
         self.device = placement.provider.device
         """What the encoder runs on, as in `model.device`."""
-        self._max_symbols = folder.config.max_tokens_per_step
+        self._search = _search(self._model, folder)
         self.info = folder.info
         self.tokenizer = Tokenizer(folder.pieces)
         self.n_mels = self._model.n_mels
@@ -103,13 +104,24 @@ class TdtRecognizer:
         state = work.state or self._model.initial_state()
         if len(work.columns) < MIN_COLUMNS:
             return Decoded((), state)
-        encoded = self._model.encode(normalize(work.columns))
-        tokens, state = greedy(
-            encoded[work.start - work.begin : work.stop - work.begin],
-            state,
-            self._model.joint,
-            vocabulary=self._model.vocabulary,
-            blank=self._model.vocabulary - 1,
-            max_symbols=self._max_symbols,
-        )
+        encoded = self._model.encode(normalize(work.columns))[work.start - work.begin :]
+        tokens, state = self._search(encoded, state, min(work.stop - work.start, len(encoded)))
         return Decoded([token._replace(frame=token.frame + work.start) for token in tokens], state)
+
+
+def _search(
+    model: AcousticModel, folder: ModelFolder
+) -> Callable[[F32, DecoderState, int], tuple[list[Token], DecoderState]]:
+    """Frames, the state before them and the frame to stop at -> tokens, and the state there."""
+    blank, most = model.vocabulary - 1, folder.config.max_tokens_per_step
+    if folder.info.beam_size > 1:
+        return Beam(
+            model.joints,
+            size=folder.info.beam_size,
+            vocabulary=model.vocabulary,
+            blank=blank,
+            max_symbols=most,
+        )
+    return lambda frames, state, stop: greedy(
+        frames[:stop], state, model.joint, vocabulary=model.vocabulary, blank=blank, max_symbols=most
+    )

@@ -46,6 +46,8 @@ class ModelInfo:
     live_confidence: Annotated[float, Bounds(ge=0, le=1)] = 0.9
     """A live word less sure than this waits for more audio. Each model is sure in its own way: the embedded
     one's was measured, this is a guess for all others."""
+    beam_size: Annotated[int, Bounds(ge=1, le=16)] = 1
+    """Readings that are followed side by side; with 1 the search is greedy."""
 
     def language(self, asked: str | None) -> str | None:
         """The model's own code for a language tag such as `en-US`; None if none was asked for.

@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from ears_edge.asr.acoustic import AcousticModel
+from ears_edge.asr.tdt import DecoderState
 from ears_edge.errors import (
     ModelCorruptError,
     ModelError,
@@ -58,6 +59,15 @@ def rename_input(folder: Path) -> None:
             node.input[:] = ["sound" if name == "audio_signal" else name for name in node.input]
 
     edit(folder / ENCODER, change)
+
+
+def one_state_at_a_time(folder: Path) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        for tensor in model.graph.input:
+            if tensor.name == "targets":
+                tensor.type.tensor_type.shape.dim[0].dim_value = 1
+
+    edit(folder / DECODER, change)
 
 
 def other_vocabulary(folder: Path) -> None:
@@ -195,6 +205,14 @@ CONFIG = '{"model_type": "nemo-conformer-tdt", "features_size": %s, "subsampling
             "live_confidence",
             id="too sure",
         ),
+        pytest.param(
+            text("model.json", '{"name": "m", "beam_size": 0}'),
+            ModelCorruptError,
+            "model.json",
+            "beam_size",
+            id="no beam at all",
+        ),
+        pytest.param(one_state_at_a_time, ModelMismatchError, DECODER, "beam_size", id="batches of one"),
         pytest.param(rename_input, ModelMismatchError, ENCODER, "audio_signal", id="input renamed"),
         pytest.param(other_vocabulary, ModelMismatchError, DECODER, "2001", id="another vocabulary"),
         pytest.param(
@@ -232,6 +250,26 @@ def test_sizes_are_read_from_the_files(folder: Path) -> None:
     assert (model.n_mels, model.subsampling, model.vocabulary, model.durations) == (128, 8, 513, 5)
     assert model.initial_state().hidden.shape == (1, 1, 256)
     assert model.encode(np.zeros((17, 128), np.float32)).shape == (3, 144)
+
+
+def test_several_states_at_once_say_what_each_says_alone(folder: Path) -> None:
+    model = load(folder)
+    frame = model.encode(np.random.default_rng(4).normal(size=(17, 128)).astype(np.float32))[1]
+    first = model.initial_state()
+    _, hidden, cell = model.joint(frame, first)
+    second = DecoderState(7, hidden, cell)
+    together = model.joints(frame, [first, second])
+    for row, state in enumerate((first, second)):
+        alone = model.joint(frame, state)
+        # INT8 takes its scale from the whole batch.
+        assert np.abs(together.logits[row] - alone.logits).max() < 0.05 * np.abs(alone.logits).max()
+        assert np.abs(together.hidden[:, row] - alone.hidden[:, 0]).max() < 0.05
+
+
+def test_batches_of_one_are_enough_for_greedy_search(folder: Path) -> None:
+    one_state_at_a_time(folder)
+    (folder / "model.json").unlink()
+    load(folder)
 
 
 def test_a_folder_without_a_card_is_called_by_its_name(folder: Path) -> None:

@@ -1,0 +1,198 @@
+"""TDT beam search: several readings of the same frames side by side. Pure, no session, no clock.
+
+Greedy search takes one way through the frames, and a wrong turn is never taken back. Here the likeliest
+tokens and durations are all followed, and the chances of all ways that write the same tokens are added up.
+Source: Graves 2012, arXiv:1211.3711 (beam search of transducers); durations as in Xu et al. 2023,
+arXiv:2304.06795.
+"""
+
+import heapq
+import math
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from ears_edge.asr.tdt import DecoderState, JointOutput, Token
+from ears_edge.units import F32
+
+DURATIONS: Final = 2
+"""How many of the likeliest durations are followed: with one the embedded model has 5 % more errors, with
+three as many."""
+HOPELESS: Final = 5.0
+"""Nats by which the likeliest step from a frame may surpass one that is followed; 4 to 10 do as well."""
+STEPS: Final = 2
+"""Steps that are followed from a frame, as a multiple of the beam's size; 3 and 5 do as well."""
+
+Joints = Callable[[F32, Sequence[DecoderState]], JointOutput]
+"""(D,) float32 frame and B states -> logits (B, V + K) and next states, (layers, B, size) each."""
+
+
+class _Link(NamedTuple):
+    """Tokens, the last one first: readings share what they have in common."""
+
+    token: Token
+    before: "_Link | None"
+
+
+class _Reading(NamedTuple):
+    """Tokens, and how they came to the frame where they stand."""
+
+    score: float
+    """Log-probability of all ways that came there."""
+    text: int
+    """The number of this sequence of tokens."""
+    state: DecoderState
+    """The predictor's."""
+    emitted: int
+    """Tokens already emitted on the frame."""
+    last: _Link | None
+
+
+class _Step(NamedTuple):
+    """A way on from a reading."""
+
+    score: float
+    row: int
+    """Which of the readings."""
+    token: int
+    duration: int
+    chance: float
+    """Log-probability of the token alone."""
+
+
+Place = dict[int, _Reading]
+"""The readings that stand at one frame, by the number of their tokens."""
+
+
+class Beam:
+    """The search over one model. Keeps nothing between calls."""
+
+    def __init__(
+        self, joints: Joints, *, size: int, vocabulary: int, blank: int, max_symbols: int = 10
+    ) -> None:
+        """Set it up.
+
+        Args:
+            joints: Predictor and joint network, for several readings at once.
+            size: Readings that are followed at each frame.
+            vocabulary: V, the size of the vocabulary with blank; durations 0, 1, ... follow.
+            blank: Its token id.
+            max_symbols: Tokens allowed on one frame before it is left.
+        """
+        self._joints, self._size = joints, size
+        self._vocabulary, self._blank, self._max_symbols = vocabulary, blank, max_symbols
+
+    def __call__(self, frames: F32, state: DecoderState, stop: int) -> tuple[list[Token], DecoderState]:
+        """Decode encoder frames, from where `state` stands.
+
+        Args:
+            frames: (T, D) float32 encoder output, one row an encoder frame.
+            state: Where the frames before ended; not modified.
+            stop: Up to T. What lies behind is listened to, but its tokens are not told.
+
+        Returns:
+            The likeliest tokens before `stop`, and the state with which the frames from there on go on.
+        """
+        begun = _Reading(0.0, 0, state._replace(skip=0, emitted=0), state.emitted, None)
+        places: dict[int, Place] = {state.skip: {0: begun}}
+        texts: dict[tuple[int, int], int] = {}
+        for t in range(state.skip, len(frames)):
+            if readings := places.pop(t, None):
+                self._leave(t, frames[t], list(readings.values()), places, texts)
+        arrived: Place = {}
+        for place in places.values():
+            for reading in place.values():
+                _put(arrived, reading)
+        best = max(arrived.values(), key=_score)
+        tokens = _tokens(best, stop)
+        last = tokens[-1] if tokens else None
+        if last is None:
+            return tokens, begun.state._replace(skip=max(state.skip - stop, 0))
+        return tokens, last.after._replace(skip=max(last.frame + last.after.skip - stop, 0), emitted=0)
+
+    def _leave(
+        self,
+        t: int,
+        frame: F32,
+        readings: list[_Reading],
+        places: dict[int, Place],
+        texts: dict[tuple[int, int], int],
+    ) -> None:
+        """Follow the readings at a frame to the frames where they go on."""
+        left: list[float] = []
+        while readings:
+            readings = heapq.nlargest(self._size, readings, key=_score)
+            logits, hidden, cell = self._joints(frame, [reading.state for reading in readings])
+            steps = self._steps(readings, logits)
+            scores = heapq.nlargest(STEPS * self._size, (*left, *map(_score, steps)))
+            least = max(scores[-1], scores[0] - HOPELESS)
+            staying: Place = {}
+            for score, row, token, duration, chance in steps:
+                if score < least:
+                    continue
+                reading = readings[row]
+                if token == self._blank:
+                    reached = reading._replace(score=score, emitted=0)
+                else:
+                    text = texts.setdefault((reading.text, token), len(texts) + 1)
+                    state = DecoderState(token, hidden[:, row : row + 1], cell[:, row : row + 1])
+                    emitted = 0 if duration else reading.emitted + 1
+                    after = state._replace(skip=duration, emitted=emitted)
+                    link = _Link(Token(token, t, duration, math.exp(chance), after), reading.last)
+                    reached = _Reading(score, text, state, emitted, link)
+                if duration:
+                    left.append(score)
+                    _put(places.setdefault(t + duration, {}), reached)
+                else:
+                    _put(staying, reached)
+            readings = list(staying.values())
+
+    def _steps(self, readings: Sequence[_Reading], logits: F32) -> list[_Step]:
+        chances = _log_softmax(logits[:, : self._vocabulary])
+        durations = _log_softmax(logits[:, self._vocabulary :]).tolist()
+        count = min(self._size + 1, self._vocabulary)
+        likeliest = np.argpartition(chances, -count, axis=1)[:, -count:]
+        steps = []
+        for row, (reading, lasting) in enumerate(zip(readings, durations, strict=True)):
+            longest = heapq.nlargest(DURATIONS, enumerate(lasting), key=_chance)
+            full = reading.emitted + 1 >= self._max_symbols
+            for token in likeliest[row].tolist():
+                chance = float(chances[row, token])
+                for duration, lasts in longest:
+                    step = duration or int(full or token == self._blank)
+                    steps.append(_Step(reading.score + chance + lasts, row, token, step, chance))
+        return steps
+
+
+def _score(item: _Reading | _Step) -> float:
+    return item.score
+
+
+def _chance(duration: tuple[int, float]) -> float:
+    return duration[1]
+
+
+def _put(place: Place, reading: _Reading) -> None:
+    """Add a reading; if the same tokens stand there, their chances add up, and the likelier way is told."""
+    other = place.get(reading.text)
+    if other is not None:
+        less, more = sorted((other, reading), key=_score)
+        reading = more._replace(score=more.score + math.log1p(math.exp(less.score - more.score)))
+    place[reading.text] = reading
+
+
+def _tokens(reading: _Reading, stop: int) -> list[Token]:
+    """Those before frame `stop`, in order."""
+    tokens = []
+    link = reading.last
+    while link:
+        if link.token.frame < stop:
+            tokens.append(link.token)
+        link = link.before
+    return tokens[::-1]
+
+
+def _log_softmax(logits: F32) -> F32:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)), np.float32)
