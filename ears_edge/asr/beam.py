@@ -57,8 +57,8 @@ class _Step(NamedTuple):
     """Which of the readings."""
     token: int
     duration: int
-    chance: float
-    """Log-probability of the token alone."""
+    confidence: float
+    """The token's, see `tdt.Token`."""
 
 
 Place = dict[int, _Reading]
@@ -69,7 +69,14 @@ class Beam:
     """The search over one model. Keeps nothing between calls."""
 
     def __init__(
-        self, joints: Joints, *, size: int, vocabulary: int, blank: int, max_symbols: int = 10
+        self,
+        joints: Joints,
+        *,
+        size: int,
+        vocabulary: int,
+        blank: int,
+        max_symbols: int = 10,
+        temperature: float = 1.0,
     ) -> None:
         """Set it up.
 
@@ -79,8 +86,10 @@ class Beam:
             vocabulary: V, the size of the vocabulary with blank; durations 0, 1, ... follow.
             blank: Its token id.
             max_symbols: Tokens allowed on one frame before it is left.
+            temperature: What all logits are divided by, so that a model that is too sure still weighs what
+                it holds for less likely. The confidence of a token is that of the model itself.
         """
-        self._joints, self._size = joints, size
+        self._joints, self._size, self._temperature = joints, size, np.float32(temperature)
         self._vocabulary, self._blank, self._max_symbols = vocabulary, blank, max_symbols
 
     def __call__(self, frames: F32, state: DecoderState, stop: int) -> tuple[list[Token], DecoderState]:
@@ -128,7 +137,7 @@ class Beam:
             scores = heapq.nlargest(STEPS * self._size, (*left, *map(_score, steps)))
             least = max(scores[-1], scores[0] - HOPELESS)
             staying: Place = {}
-            for score, row, token, duration, chance in steps:
+            for score, row, token, duration, confidence in steps:
                 if score < least:
                     continue
                 reading = readings[row]
@@ -139,7 +148,7 @@ class Beam:
                     state = DecoderState(token, hidden[:, row : row + 1], cell[:, row : row + 1])
                     emitted = 0 if duration else reading.emitted + 1
                     after = state._replace(skip=duration, emitted=emitted)
-                    link = _Link(Token(token, t, duration, math.exp(chance), after), reading.last)
+                    link = _Link(Token(token, t, duration, confidence, after), reading.last)
                     reached = _Reading(score, text, state, emitted, link)
                 if duration:
                     left.append(score)
@@ -149,19 +158,22 @@ class Beam:
             readings = list(staying.values())
 
     def _steps(self, readings: Sequence[_Reading], logits: F32) -> list[_Step]:
-        chances = _log_softmax(logits[:, : self._vocabulary])
-        durations = _log_softmax(logits[:, self._vocabulary :]).tolist()
+        scores = logits[:, : self._vocabulary]
         count = min(self._size + 1, self._vocabulary)
-        likeliest = np.argpartition(chances, -count, axis=1)[:, -count:]
+        likeliest = np.argpartition(scores, -count, axis=1)[:, -count:]
+        best = np.take_along_axis(scores, likeliest, axis=1)
+        confidences = np.exp(best - _log_sum(scores)).tolist()
+        chances = (best / self._temperature - _log_sum(scores / self._temperature)).tolist()
+        lasting = logits[:, self._vocabulary :] / self._temperature
+        durations = (lasting - _log_sum(lasting)).tolist()
         steps = []
-        for row, (reading, lasting) in enumerate(zip(readings, durations, strict=True)):
-            longest = heapq.nlargest(DURATIONS, enumerate(lasting), key=_chance)
+        for row, (reading, tokens) in enumerate(zip(readings, likeliest.tolist(), strict=True)):
+            longest = heapq.nlargest(DURATIONS, enumerate(durations[row]), key=_chance)
             full = reading.emitted + 1 >= self._max_symbols
-            for token in likeliest[row].tolist():
-                chance = float(chances[row, token])
+            for token, chance, confidence in zip(tokens, chances[row], confidences[row], strict=True):
                 for duration, lasts in longest:
                     step = duration or int(full or token == self._blank)
-                    steps.append(_Step(reading.score + chance + lasts, row, token, step, chance))
+                    steps.append(_Step(reading.score + chance + lasts, row, token, step, confidence))
         return steps
 
 
@@ -193,6 +205,7 @@ def _tokens(reading: _Reading, stop: int) -> list[Token]:
     return tokens[::-1]
 
 
-def _log_softmax(logits: F32) -> F32:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)), np.float32)
+def _log_sum(logits: F32) -> F32:
+    """(B, N) float32 -> (B, 1) log of the sum of their exponentials."""
+    most = logits.max(axis=1, keepdims=True)
+    return np.asarray(most + np.log(np.exp(logits - most).sum(axis=1, keepdims=True)), np.float32)

@@ -121,6 +121,7 @@ def _search(
             vocabulary=model.vocabulary,
             blank=blank,
             max_symbols=most,
+            temperature=folder.info.temperature,
         )
     return lambda frames, state, stop: greedy(
         frames[:stop], state, model.joint, vocabulary=model.vocabulary, blank=blank, max_symbols=most

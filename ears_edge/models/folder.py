@@ -48,6 +48,8 @@ class ModelInfo:
     one's was measured, this is a guess for all others."""
     beam_size: Annotated[int, Bounds(ge=1, le=16)] = 1
     """Readings that are followed side by side; with 1 the search is greedy."""
+    temperature: Annotated[float, Bounds(ge=0.1, le=10)] = 1.0
+    """What a beam search divides the logits by: the surer of itself a model is, the more."""
 
     def language(self, asked: str | None) -> str | None:
         """The model's own code for a language tag such as `en-US`; None if none was asked for.

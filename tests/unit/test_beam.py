@@ -51,8 +51,8 @@ def noise(seed: int, length: int) -> F32:
     return np.random.default_rng(seed + 1).normal(size=(length, 2)).astype(np.float32)
 
 
-def search(say: Say, size: int = 4) -> Beam:
-    return Beam(joints(say), size=size, vocabulary=3, blank=BLANK, max_symbols=MOST)
+def search(say: Say, size: int = 4, temperature: float = 1.0) -> Beam:
+    return Beam(joints(say), size=size, vocabulary=3, blank=BLANK, max_symbols=MOST, temperature=temperature)
 
 
 def chances(say: Say, frames: F32) -> dict[tuple[int, ...], float]:
@@ -157,6 +157,22 @@ def test_a_wrong_turn_is_taken_back() -> None:
     assert [token.confidence for token in tokens] == pytest.approx([0.45, 1.0], rel=1e-4)
     alone, _ = search(say, size=1)(np.array([[0], [1]], np.float32), START, 2)
     assert alone[0].id == B
+
+
+def test_at_a_higher_temperature_what_is_less_likely_weighs_more() -> None:
+    """B begins so likely that what follows does not take it back, unless the model is believed less."""
+
+    def say(frame: F32, state: DecoderState) -> F32:
+        first = shares(0.1, 0.9, 0) if frame[0] == 0 else shares(0, 0, 1)
+        if frame[0] == 1 and state.last_token == B:
+            first = shares(0.2, 0.2, 0.2)
+        return np.concatenate((first, shares(0, 1)))
+
+    frames = np.array([[0], [1]], np.float32)
+    cold, _ = search(say)(frames, START, 2)
+    warm, _ = search(say, temperature=3.0)(frames, START, 2)
+    assert (ids(cold)[0], ids(warm)) == (B, [A])
+    assert warm[0].confidence == pytest.approx(0.1, rel=1e-4)
 
 
 def test_the_ways_that_write_the_same_are_added_up() -> None:
