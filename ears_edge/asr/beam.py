@@ -8,7 +8,7 @@ arXiv:2304.06795.
 
 import heapq
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -58,7 +58,7 @@ class _Step(NamedTuple):
     token: int
     duration: int
     confidence: float
-    """The token's, see `tdt.Token`."""
+    """The last two: see `tdt.Token`."""
 
 
 Place = dict[int, _Reading]
@@ -133,56 +133,49 @@ class Beam:
         while readings:
             readings = heapq.nlargest(self._size, readings, key=_score)
             logits, hidden, cell = self._joints(frame, [reading.state for reading in readings])
-            steps = self._steps(readings, logits)
-            scores = heapq.nlargest(STEPS * self._size, (*left, *map(_score, steps)))
-            least = max(scores[-1], scores[0] - HOPELESS)
             staying: Place = {}
-            for score, row, token, duration, confidence in steps:
-                if score < least:
-                    continue
+            for score, row, token, duration, confidence in self._steps(readings, logits, left):
                 reading = readings[row]
+                full = reading.emitted + 1 >= self._max_symbols
+                step = duration or int(full or token == self._blank)
                 if token == self._blank:
                     reached = reading._replace(score=score, emitted=0)
                 else:
                     text = texts.setdefault((reading.text, token), len(texts) + 1)
                     state = DecoderState(token, hidden[:, row : row + 1], cell[:, row : row + 1])
-                    emitted = 0 if duration else reading.emitted + 1
-                    after = state._replace(skip=duration, emitted=emitted)
+                    emitted = 0 if step else reading.emitted + 1
+                    after = state._replace(skip=step, emitted=emitted)
                     link = _Link(Token(token, t, duration, confidence, after), reading.last)
                     reached = _Reading(score, text, state, emitted, link)
-                if duration:
+                if step:
                     left.append(score)
-                    _put(places.setdefault(t + duration, {}), reached)
+                    _put(places.setdefault(t + step, {}), reached)
                 else:
                     _put(staying, reached)
             readings = list(staying.values())
 
-    def _steps(self, readings: Sequence[_Reading], logits: F32) -> list[_Step]:
-        scores = logits[:, : self._vocabulary]
-        count = min(self._size + 1, self._vocabulary)
-        likeliest = np.argpartition(scores, -count, axis=1)[:, -count:]
-        best = np.take_along_axis(scores, likeliest, axis=1)
-        confidences = np.exp(best - _log_sum(scores)).tolist()
-        chances = (best / self._temperature - _log_sum(scores / self._temperature)).tolist()
-        lasting = logits[:, self._vocabulary :] / self._temperature
-        durations = (lasting - _log_sum(lasting)).tolist()
-        steps = []
-        for row, (reading, tokens) in enumerate(zip(readings, likeliest.tolist(), strict=True)):
-            longest = heapq.nlargest(DURATIONS, enumerate(durations[row]), key=_chance)
-            full = reading.emitted + 1 >= self._max_symbols
-            for token, chance, confidence in zip(tokens, chances[row], confidences[row], strict=True):
-                for duration, lasts in longest:
-                    step = duration or int(full or token == self._blank)
-                    steps.append(_Step(reading.score + chance + lasts, row, token, step, confidence))
-        return steps
+    def _steps(self, readings: Sequence[_Reading], logits: F32, left: Sequence[float]) -> Iterator[_Step]:
+        """The steps on from some readings that are likely enough, beside those that have left the frame."""
+        scores, lasting = logits[:, : self._vocabulary], logits[:, self._vocabulary :] / self._temperature
+        rows = np.arange(len(readings))[:, None]
+        count, durations = min(self._size + 1, scores.shape[1]), min(DURATIONS, lasting.shape[1])
+        tokens = np.argpartition(scores, -count, axis=1)[:, -count:]
+        longest = np.argpartition(lasting, -durations, axis=1)[:, -durations:]
+        chances = scores[rows, tokens] / self._temperature - _log_sum(scores / self._temperature)
+        lasts = lasting[rows, longest] - _log_sum(lasting)
+        before = np.array([reading.score for reading in readings])[:, None, None]
+        likely = (before + chances[:, :, None] + lasts[:, None, :]).ravel()
+        rivals = np.sort(np.concatenate((likely, left)))[-STEPS * self._size :]
+        followed = np.flatnonzero(likely >= max(rivals[0], rivals[-1] - HOPELESS))
+        row, rest = np.divmod(followed, count * durations)
+        token, duration = tokens[row, rest // durations], longest[row, rest % durations]
+        sure = np.exp(scores[row, token] - _log_sum(scores)[row, 0])
+        columns = (likely[followed], row, token, duration, sure)
+        return map(_Step, *(column.tolist() for column in columns))
 
 
-def _score(item: _Reading | _Step) -> float:
-    return item.score
-
-
-def _chance(duration: tuple[int, float]) -> float:
-    return duration[1]
+def _score(reading: _Reading) -> float:
+    return reading.score
 
 
 def _put(place: Place, reading: _Reading) -> None:
