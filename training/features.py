@@ -11,11 +11,22 @@ from training.placing import placed
 Lengths = npt.NDArray[np.int64]
 """(B,), on the CPU: to ask the device for them would make it wait."""
 
+F64 = npt.NDArray[np.float64]
+
 MELS = 128
 LIKE = 16
 """Batches are some of these columns long, so that a GPU meets the same shapes again."""
 WARPED = 0.6
 """Share of clips that get another throat and another pace."""
+UNEVEN, SWING = 0.5, 0.25
+"""Share of clips whose pace swings, twice over, and by how much at most: synthesizers speak too evenly."""
+SWINGS = (30.0, 180.0)
+"""Columns from one slow place to the next."""
+BENT, BENDS = 0.5, 2.0
+"""Share of clips whose mel axis is bent, since no two throats differ by one factor, and by how many bins."""
+BLURRED, WIDEST = 0.3, 5.0
+"""Share of clips in which a bin is a mean of its neighbours, and of up to so many on either side: that hides
+the harmonics, and so the pitch."""
 MASKED = 0.45
 """Share of clips with masks: a model that has learnt few of its clips by heart needs few."""
 
@@ -36,23 +47,55 @@ def log_mel(sound: torch.Tensor, lengths: Lengths) -> torch.Tensor:
 
 
 def warped(columns: torch.Tensor, lengths: Lengths, rng: np.random.Generator) -> tuple[torch.Tensor, Lengths]:
-    """Another throat and another pace: the mel axis and the time axis stretched, each by up to 14 %."""
+    """Another throat and another pace: the mel axis and the time axis stretched, and not everywhere alike."""
     count, device = len(columns), columns.device
     chosen = rng.random(count) < WARPED
-    high = placed(np.where(chosen, rng.uniform(0.9, 1.12, count), 1.0).astype(np.float32), device)
-    pace = np.where(chosen, rng.uniform(0.88, 1.14, count), 1.0).astype(np.float32)
-    mels = torch.arange(float(MELS), device=device)
-    bins = (mels * high[:, None]).clamp(max=MELS - 1.001)
     # As a matrix for each clip: a matrix product is far faster than gathering along the last axis.
-    columns = columns @ (1.0 - (bins[:, None, :] - mels[:, None]).abs()).clamp(min=0.0)
+    columns = columns @ _throats(np.where(chosen, rng.uniform(0.9, 1.12, count), 1.0), rng, device)
+    pace = np.where(chosen, rng.uniform(0.88, 1.14, count), 1.0)
     stretched = (lengths * pace).astype(np.int64)
     longest = -(-int(stretched.max()) // LIKE) * LIKE
-    times = torch.arange(longest, device=device) / placed(pace, device)[:, None]
-    times = torch.minimum(times, placed(lengths, device)[:, None] - 1.001)
+    times = _times(longest, pace, rng, device)
+    times = torch.minimum(times.clamp(min=0.0), placed(lengths, device)[:, None] - 1.001)
     low = times.long()
     rows = torch.arange(count, device=device)[:, None]
     share = (times - low)[..., None]
     return torch.lerp(columns[rows, low], columns[rows, low + 1], share), stretched
+
+
+def _throats(high: F64, rng: np.random.Generator, device: torch.device) -> torch.Tensor:
+    """(B,) how far up each clip's formants go -> (B, 128, 128), what each bin takes of the others."""
+    count = len(high)
+    mels = torch.arange(float(MELS), device=device)
+    bins = mels * _column(high, device)
+    bent = rng.random(count) < BENT
+    for order in (1, 2, 3):
+        far = _column(bent * rng.normal(0.0, BENDS / order, count), device)
+        bins = bins + far * (mels * (np.pi * order / MELS)).sin()
+    bins = bins.clamp(0.0, MELS - 1.001)
+    blurred = rng.random(count) < BLURRED
+    width = _column(np.where(blurred, rng.uniform(1.0, WIDEST, count), 1.0), device)[..., None]
+    shares = (1.0 - (bins[:, None, :] - mels[:, None]).abs() / width).clamp(min=0.0)
+    return shares / shares.sum(1, keepdim=True)
+
+
+def _times(longest: int, pace: F64, rng: np.random.Generator, device: torch.device) -> torch.Tensor:
+    """(B, T): the column that each column is taken from, at a pace of its own that swings about a mean."""
+    count = len(pace)
+    at = torch.arange(float(longest), device=device)
+    times = at / _column(pace, device)
+    uneven = rng.random(count) < UNEVEN
+    for _ in range(2):
+        period = rng.uniform(*SWINGS, count)
+        far = uneven * rng.uniform(0.0, SWING, count) * period / (2 * np.pi)
+        phase = at * _column(2 * np.pi / period, device) + _column(rng.uniform(0.0, 2 * np.pi, count), device)
+        times = times + _column(far, device) * phase.sin()
+    return times
+
+
+def _column(values: F64, device: torch.device) -> torch.Tensor:
+    """(B,) -> (B, 1) float32."""
+    return placed(values.astype(np.float32), device)[:, None]
 
 
 def normalize(columns: torch.Tensor, lengths: Lengths) -> torch.Tensor:

@@ -17,8 +17,8 @@ from training.placing import placed
 from training.tokenizer import Tokenizer
 
 SHARES = {
-    "kokoro": 0.45, "hibari": 0.25, "rhvoice": 0.10, "flite": 0.08, "pico": 0.06, "festival": 0.03,
-    "espeak": 0.03,
+    "kokoro": 0.50, "hibari": 0.24, "rhvoice": 0.11, "flite": 0.06, "pico": 0.04, "festival": 0.03,
+    "espeak": 0.02,
 }  # fmt: skip
 """How often a clip is of which synthesizer: the natural ones count most, and the one with the most texts.
 
@@ -33,7 +33,7 @@ ROUNDED = RATE // 2
 """A batch's clips are so many samples long, or twice as many, and so on: little padding, and few shapes."""
 DRAWN = 64
 LONGEST_SECONDS = 16.0
-LONGEST_PAUSES = (0.75, 1.6)
+LONGEST_PAUSES = (0.6, 1.1)
 """Seconds of silence before and after the words. Recorders stop late: real clips end with about a second."""
 TRIMMED = 0.5
 """Share of clips whose own silence at both ends is cut off: the synthesizers begin late, people do not."""

@@ -86,6 +86,26 @@ def test_columns_are_warped_and_masked_within_bounds() -> None:
         assert torch.count_nonzero(row[:count]) > count * MELS / 2
 
 
+def test_however_they_are_warped_columns_and_bins_stay_in_order() -> None:
+    rng, lengths = np.random.default_rng(2), np.full(50, 300)
+    later = torch.arange(300.0)[None, :, None].expand(50, 300, MELS)
+    higher = torch.arange(float(MELS)).expand(50, 300, MELS)
+    paces = set()
+    for row, count in zip(*warped(later, lengths, rng), strict=True):
+        times = row[:count].double()
+        assert (times.amax(1) - times.amin(1)).max() < 1e-3  # no bin comes from another time
+        steps = times[:, 0].diff()
+        assert steps.min() >= 0
+        assert times[0, 0] < 20
+        assert times[-1, 0] > 280
+        paces.add(round(float(steps.max() - steps[5:-5].min()), 1))
+    assert len(paces) > 3  # some swing, some do not
+    for row, count in zip(*warped(higher, lengths, rng), strict=True):
+        assert row[:count].diff(dim=1).min() >= -1e-3
+        assert -1e-3 <= row[:count].min() < 12
+        assert MELS - 25 < row[:count].max() < MELS
+
+
 def test_shards_that_appear_later_are_heard_too(tmp_path: Path) -> None:
     clips = {
         tool: [Clip(f"Turn on light {word}.", f"{tool}:a", buzz(1.0, seed)) for word in ("one", "two")]
