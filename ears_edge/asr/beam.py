@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from ears_edge.asr.tdt import DecoderState, JointOutput, Token
+from ears_edge.errors import InferenceError
 from ears_edge.units import F32
 
 DURATIONS: Final = 2
@@ -102,6 +103,9 @@ class Beam:
 
         Returns:
             The likeliest tokens before `stop`, and the state with which the frames from there on go on.
+
+        Raises:
+            InferenceError: The logits are no numbers.
         """
         begun = _Reading(0.0, 0, state._replace(skip=0, emitted=0), state.emitted, None)
         places: dict[int, Place] = {state.skip: {0: begun}}
@@ -113,6 +117,8 @@ class Beam:
         for place in places.values():
             for reading in place.values():
                 _put(arrived, reading)
+        if not arrived:
+            raise InferenceError("the model's logits are not numbers")
         best = max(arrived.values(), key=_score)
         tokens = _tokens(best, stop)
         last = tokens[-1] if tokens else None

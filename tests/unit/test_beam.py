@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ears_edge.asr import beam
 from ears_edge.asr.beam import Beam, Joints
 from ears_edge.asr.tdt import DecoderState, JointOutput, Token, greedy
+from ears_edge.errors import InferenceError
 from ears_edge.units import F32
 
 A, B, BLANK = 0, 1, 2
@@ -187,6 +188,14 @@ def test_the_ways_that_write_the_same_are_added_up() -> None:
 
     tokens, _ = search(say)(np.array([[0], [1]], np.float32), START, 2)
     assert ids(tokens) == [A]
+
+
+def test_logits_that_are_no_numbers_are_an_error() -> None:
+    def say(_frame: F32, _state: DecoderState) -> F32:
+        return np.full(5, np.nan, np.float32)
+
+    with pytest.raises(InferenceError, match="not numbers"):
+        search(say)(noise(1, 3), START, 3)
 
 
 def test_with_no_frames_left_the_state_goes_on() -> None:
