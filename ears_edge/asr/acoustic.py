@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from ears_edge.asr.buckets import LENGTHS, Buckets, Run
 from ears_edge.asr.onnx import Session, Tensor, look_at
@@ -16,6 +17,8 @@ from ears_edge.models import layout
 from ears_edge.models.folder import ModelFolder
 from ears_edge.models.optimized import FRAMES_KEY
 from ears_edge.units import F32
+
+I32 = npt.NDArray[np.int32]
 
 MAX_DURATIONS: Final = 64
 """More logits behind the vocabulary than this are not durations: the vocabulary is of another model."""
@@ -107,17 +110,8 @@ class AcousticModel:
             InferenceError: The model failed on them.
         """
         self._target[0, 0] = state.last_token
-        logits, hidden, cell = self._decoder.run(
-            ["outputs", "output_states_1", "output_states_2"],
-            {
-                "encoder_outputs": frame[None, :, None],
-                "targets": self._target,
-                "target_length": self._one,
-                "input_states_1": state.hidden,
-                "input_states_2": state.cell,
-            },
-        )
-        return JointOutput(logits.reshape(-1), hidden, cell)
+        said = self._step(frame[None, :, None], self._target, self._one, state.hidden, state.cell)
+        return said._replace(logits=said.logits.reshape(-1))
 
     def joints(self, frame: F32, states: Sequence[DecoderState]) -> JointOutput:
         """The same for several states at once. See `beam.Joints`.
@@ -126,17 +120,28 @@ class AcousticModel:
             InferenceError: The model failed on them.
         """
         count = len(states)
-        logits, hidden, cell = self._decoder.run(
-            ["outputs", "output_states_1", "output_states_2"],
-            {
-                "encoder_outputs": np.repeat(frame[None, :, None], count, axis=0),
-                "targets": np.array([[state.last_token] for state in states], np.int32),
-                "target_length": np.ones(count, np.int32),
-                "input_states_1": np.concatenate([state.hidden for state in states], axis=1),
-                "input_states_2": np.concatenate([state.cell for state in states], axis=1),
-            },
+        said = self._step(
+            np.repeat(frame[None, :, None], count, axis=0),
+            np.array([[state.last_token] for state in states], np.int32),
+            np.ones(count, np.int32),
+            np.concatenate([state.hidden for state in states], axis=1),
+            np.concatenate([state.cell for state in states], axis=1),
         )
-        return JointOutput(logits.reshape(count, -1), hidden, cell)
+        return said._replace(logits=said.logits.reshape(count, -1))
+
+    def _step(self, frames: F32, targets: I32, lengths: I32, hidden: F32, cell: F32) -> JointOutput:
+        return JointOutput(
+            *self._decoder.run(
+                ["outputs", "output_states_1", "output_states_2"],
+                {
+                    "encoder_outputs": frames,
+                    "targets": targets,
+                    "target_length": lengths,
+                    "input_states_1": hidden,
+                    "input_states_2": cell,
+                },
+            )
+        )
 
     def initial_state(self) -> DecoderState:
         """The state before the first token: blank, and zeros."""
