@@ -121,9 +121,9 @@ class Beam:
             raise InferenceError("the model's logits are not numbers")
         best = max(arrived.values(), key=_score)
         tokens = _tokens(best, stop)
-        last = tokens[-1] if tokens else None
-        if last is None:
-            return tokens, begun.state._replace(skip=max(state.skip - stop, 0))
+        if not tokens:
+            return [], begun.state._replace(skip=max(state.skip - stop, 0))
+        last = tokens[-1]
         return tokens, last.after._replace(skip=max(last.frame + last.after.skip - stop, 0), emitted=0)
 
     def _leave(

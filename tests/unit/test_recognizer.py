@@ -49,18 +49,13 @@ def test_a_window_decoded_in_two_parts_gives_the_same_tokens(
     assert len(whole.tokens) > 5
     first = recognizer.decode(work(columns, 0, stop))
     rest = recognizer.decode(work(columns, stop, 1000, first))
+    if recognizer.info.beam_size == 1:
+        assert said(first) + said(rest) == said(whole)
     assert [token for token, _ in said(first) + said(rest)] == [token for token, _ in said(whole)]
     assert all(frame < stop for _, frame in said(first))
-    # The likeliest place of a token may be a frame away once those before it are settled.
+    # In a beam, the likeliest place of a token may be a frame away once those before it are settled.
     for (_, apart), (_, together) in zip(said(first) + said(rest), said(whole), strict=True):
         assert abs(apart - together) <= 1
-
-
-def test_greedy_search_places_them_alike(columns: F32) -> None:
-    recognizer = searching(1)
-    first = recognizer.decode(work(columns, 0, 13))
-    rest = recognizer.decode(work(columns, 13, 1000, first))
-    assert said(first) + said(rest) == said(recognizer.decode(work(columns, 0, 1000)))
 
 
 def test_frames_count_from_the_start_of_the_utterance(recognizer: TdtRecognizer, columns: F32) -> None:
