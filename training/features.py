@@ -19,9 +19,9 @@ LIKE = 16
 WARPED = 0.6
 """Share of clips that get another throat and another pace."""
 UNEVEN, SWING = 0.5, 0.25
-"""Share of clips whose pace swings, twice over, and by how much at most: synthesizers speak too evenly."""
-SWINGS = (30.0, 180.0)
-"""Columns from one slow place to the next."""
+"""Share of clips whose pace swings, three times over, and by how much at most: synthesizers are too even."""
+SWINGS = (12.0, 180.0)
+"""Columns from one slow place to the next: a sound or two at least, half a sentence at most."""
 BENT, BENDS = 0.5, 2.0
 """Share of clips whose mel axis is bent, since no two throats differ by one factor, and by how many bins."""
 BLURRED, WIDEST = 0.3, 5.0
@@ -85,8 +85,8 @@ def _times(longest: int, pace: F64, rng: np.random.Generator, device: torch.devi
     at = torch.arange(float(longest), device=device)
     times = at / _column(pace, device)
     uneven = rng.random(count) < UNEVEN
-    for _ in range(2):
-        period = rng.uniform(*SWINGS, count)
+    for _ in range(3):
+        period = SWINGS[0] * (SWINGS[1] / SWINGS[0]) ** rng.random(count)
         far = uneven * rng.uniform(0.0, SWING, count) * period / (2 * np.pi)
         phase = at * _column(2 * np.pi / period, device) + _column(rng.uniform(0.0, 2 * np.pi, count), device)
         times = times + _column(far, device) * phase.sin()

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import soundfile
 
+from training.hibari import RATE as HIBARI_RATE
+from training.hibari import Hibari
 from training.kokoro import RATE as NEURAL_RATE
 from training.kokoro import Kokoro, Sound, draw_style
 
@@ -49,39 +51,9 @@ def kokoro(voices: Path) -> Synthesizer:
 
 
 def hibari() -> Synthesizer:
-    """One natural voice with a parametric vocoder (Apache-2.0), about 100 times real time.
-
-    Its network gives spectra and pitch apart, so formants, pitch, intonation and breath are drawn for each
-    sentence before the vocoder runs: one accent and one way of reading, but very many throats.
-    """
-    package = importlib.import_module("hibari")
-    vocoder: Any = importlib.import_module("hibari.dsp")
-    model = package.Hibari(threads=1)
-    phonemes = [importlib.import_module("hibari.g2p").G2P(british=british) for british in (False, True)]
-
-    def speak(text: str, rng: random.Random) -> Spoken:
-        ids = model.ids(phonemes[rng.random() < 0.2](text))
-        feeds = {
-            "ids": np.asarray([ids], np.int64),
-            "speed": np.asarray([rng.uniform(0.75, 1.35)], np.float32),
-        }
-        harmonic, phase, noise, rest, rest_phase, pitch = (row[0] for row in model.sess.run(None, feeds))
-        throat = rng.uniform(0.80, 1.18)
-        harmonic, noise, rest = (_warp(row, throat) for row in (harmonic, noise, rest))
-        middle = float(np.median(pitch[pitch > 40.0])) if (pitch > 40.0).any() else 200.0
-        register = rng.uniform(0.42, 0.75) if throat < 1.0 and rng.random() < 0.7 else rng.uniform(0.7, 1.45)
-        liveliness = rng.uniform(0.4, 1.4)
-        moved = np.maximum(pitch, 1.0) / middle
-        pitch = np.where(pitch > 40.0, np.maximum(middle * register * moved**liveliness, 55.0), pitch)
-        breath = rng.uniform(-1.0, 1.0)
-        tilt = np.linspace(0.0, rng.uniform(-1.5, 1.5), len(harmonic), dtype=np.float32)[:, None]
-        sound = vocoder.synth(
-            harmonic + tilt, phase, noise + tilt + breath, rest + tilt, rest_phase, pitch.astype(np.float32),
-            np.random.default_rng(rng.randrange(1 << 32)),
-        )  # fmt: skip
-        return Spoken(sound, NEURAL_RATE, "heart")
-
-    return speak
+    """One natural voice, but very many throats and manners (see hibari.py)."""
+    model = Hibari()
+    return lambda text, rng: Spoken(model.speak(text, rng), HIBARI_RATE, "heart")
 
 
 def flite() -> Synthesizer:
@@ -175,14 +147,6 @@ FAST: dict[str, Callable[[], Synthesizer]] = {
 
 def _size(rng: random.Random) -> float:
     return rng.uniform(0.82, 1.2)
-
-
-def _warp(spectrum: Sound, factor: float) -> Sound:
-    """Stretch the frequency axis of (bins, frames) by `factor`: above 1 formants rise."""
-    at = np.minimum(np.arange(len(spectrum)) / factor, len(spectrum) - 1.001)
-    low = at.astype(np.intp)
-    share = (at - low).astype(np.float32)[:, None]
-    return np.asarray(spectrum[low] * (1.0 - share) + spectrum[low + 1] * share, np.float32)
 
 
 def _run(*command: str, stdin: str | None = None) -> tuple[Sound, int]:

@@ -203,8 +203,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     try:
+        load(
+            asked.start, read_labels(VOCABULARY), asked.layers
+        )  # by each process again: what is wrong is told once
         corpus = Corpus(asked.data, asked.device)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
     asked.work.mkdir(parents=True, exist_ok=True)
     (asked.work / "meeting").unlink(missing_ok=True)

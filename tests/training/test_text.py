@@ -29,7 +29,7 @@ def test_numbers_below_100_are_written_out(text: str, written: str) -> None:
 
 
 def test_a_number_is_written_in_one_way_only() -> None:
-    commands = Commands(random.Random(5))  # noqa: S311  # sentences, not secrets
+    commands = Commands(random.Random(5))  # sentences, not secrets
     for _ in range(500):
         text = commands.draw()
         assert in_words(text) == text
@@ -41,14 +41,14 @@ def test_as_many_sentences_are_commands_as_are_asked_for(
 ) -> None:
     read = "She looked at the sea for a long time."
     monkeypatch.setattr(texts, "read_prose", lambda _: [read])
-    endless = texts.sentences(random.Random(2), Path(), share, fragments=0.0)  # noqa: S311
+    endless = texts.sentences(random.Random(2), Path(), share, fragments=0.0)
     assert list(itertools.islice(endless, 200)).count(read) in prose
 
 
 def test_some_of_the_prose_lacks_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     read = "She looked at the sea for a long time."
     monkeypatch.setattr(texts, "read_prose", lambda _: [read])
-    endless = texts.sentences(random.Random(2), Path(), 0.0, fragments=0.5)  # noqa: S311
+    endless = texts.sentences(random.Random(2), Path(), 0.0, fragments=0.5)
     drawn = list(itertools.islice(endless, 200))
     assert 70 < drawn.count(read) < 130
     assert all(read.endswith(text) for text in drawn)

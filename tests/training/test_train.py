@@ -1,13 +1,14 @@
 """The training's own course. Runs where the training's requirements are installed."""
 
 import math
+from pathlib import Path
 
 import pytest
 
 for package in ("torch", "numba", "nemo"):
     pytest.importorskip(package)
 
-from training.train import DIVERGED, diverged, learning_rate  # noqa: E402  # only where they are installed
+from training.train import DIVERGED, diverged, learning_rate, main  # noqa: E402  # only where they are installed
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,26 @@ def test_the_rate_rises_by_steps_and_is_at_its_end_when_the_time_is_up() -> None
     assert learning_rate(0.0, 0, 1e-3) < learning_rate(0.0, 50, 1e-3) < learning_rate(0.0, 500, 1e-3)
     assert learning_rate(0.0, 500, 1e-3) == pytest.approx(1e-3)
     assert learning_rate(1.0, 500, 1e-3) == learning_rate(1.7, 500, 1e-3) == pytest.approx(1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["--layers", "2"], "an encoder of 16 layers can't shrink to 2"),
+        (["--start", "nowhere.safetensors"], "nowhere.safetensors"),
+        ([], "no speech in"),
+    ],
+)
+def test_what_is_wrong_is_told_before_the_training_begins(
+    wrong: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    paths = ["--data", str(tmp_path), "--novels", str(tmp_path), "--work", str(tmp_path / "run")]
+    monkeypatch.setattr("sys.argv", ["train", *paths, "--minutes", "1", *wrong])
+    with pytest.raises(SystemExit):
+        main()
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
