@@ -1,7 +1,7 @@
 """hibari: one natural voice with a parametric vocoder, and so very many throats and manners (Apache-2.0).
 
 Its network gives spectra and pitch apart, so phonemes, lengths, formants, pitch, intonation, clearness and
-breath are drawn for each sentence. About 100 times real time on a core.
+breath are drawn for each sentence. About 170 times real time on a core.
 """
 
 import importlib
@@ -20,7 +20,7 @@ VOICED = 40.0
 SLURRED, MUDDY = 0.4, 2.0
 """Share of sentences whose spectra run into one another, and by how many frames of 12.5 ms at most."""
 JITTER = 0.015
-"""Largest deviation of a frame's pitch from where it should be, in nats."""
+"""Largest standard deviation of a frame's pitch from where it should be, in nats."""
 
 
 class Hibari:

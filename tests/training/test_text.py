@@ -29,7 +29,7 @@ def test_numbers_below_100_are_written_out(text: str, written: str) -> None:
 
 
 def test_a_number_is_written_in_one_way_only() -> None:
-    commands = Commands(random.Random(5))  # sentences, not secrets
+    commands = Commands(random.Random(5))
     for _ in range(500):
         text = commands.draw()
         assert in_words(text) == text
