@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from training import manner
 
@@ -86,10 +87,7 @@ def _warped(spectrum: F32, factor: float) -> F32:
 def _slurred(spectrum: F32, width: float) -> F32:
     """Each frame of (bins, frames) a mean of those around it, `width` frames to either side."""
     reach = int(width)
-    if not width:
-        return spectrum
-    shares = np.maximum(0.0, 1.0 - np.abs(np.arange(-reach, reach + 1)) / (width + 1.0))
-    padded = np.pad(spectrum, ((0, 0), (reach, reach)), mode="edge")
-    count = spectrum.shape[1]
-    spread = sum(share * padded[:, n : n + count] for n, share in enumerate(shares / shares.sum()))
-    return np.asarray(spread, np.float32)
+    shares = 1.0 - np.abs(np.arange(-reach, reach + 1)) / (width + 1.0)
+    return np.asarray(
+        ndimage.correlate1d(spectrum, shares / shares.sum(), axis=1, mode="nearest"), np.float32
+    )

@@ -1,4 +1,4 @@
-"""Manners of speaking. The last test runs where the training's requirements are installed."""
+"""Manners of speaking."""
 
 import random
 import re
@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from training import hibari, manner
+from training import manner
 
 SENTENCE = "ˌI tˈOld hˌɪm ænd hɜɹ tə wˈAt fɔɹ ɪt, bˌʌt hi wʌz ˈɪn."
 
@@ -65,12 +65,3 @@ def test_lengths_are_uneven_and_one_on_average() -> None:
     spreads = [np.log(row).std() for row in drawn]
     assert min(spreads) < 0.1
     assert max(spreads) > 0.4
-
-
-def test_hibari_says_a_sentence_in_many_ways() -> None:
-    pytest.importorskip("hibari")
-    model = hibari.Hibari()
-    heard = [model.speak("Turn on the light in the kitchen.", random.Random(seed)) for seed in (1, 2, 1)]
-    assert all(np.isfinite(sound).all() and 0.7 < len(sound) / hibari.RATE < 5.0 for sound in heard)
-    assert not np.array_equal(heard[0], heard[1])
-    np.testing.assert_array_equal(heard[0], heard[2])
