@@ -21,7 +21,7 @@ ACCENTED = 0.5
 LONGEST_ACCENT = 4
 EACH, DRIFT, CALM = 0.25, 0.2, 0.8
 """Deviation of a sound's length from its mean, in nats: each sound's own; what drifts along the sentence, and
-how much of that is left a sound later."""
+how much of that is left a sound later. A sentence has from none of the first two to twice as much."""
 
 STRESSES = str.maketrans("", "", "ˈˌ")
 WEAK = {
