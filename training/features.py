@@ -22,11 +22,16 @@ UNEVEN, SWING = 0.5, 0.25
 """Share of clips whose pace swings, three times over, and by how much at most: synthesizers are too even."""
 SWINGS = (12.0, 180.0)
 """Columns from one slow place to the next: a sound or two at least, half a sentence at most."""
+SLOW = (40.0, 500.0)
+"""Columns from one loud place to the next: a word at least."""
 BENT, BENDS = 0.5, 2.0
 """Share of clips whose mel axis is bent, since no two throats differ by one factor, and by how many bins."""
 BLURRED, WIDEST = 0.3, 5.0
 """Share of clips in which a bin is a mean of its neighbours, and of up to so many on either side: that hides
 the harmonics, and so the pitch."""
+SWAYED, LOUDER, BRIGHTER = 0.5, 0.7, 0.5
+"""Share of clips whose loudness and tilt wander, and by how many nats of power at most, each of three times
+over: people turn away, tire, and stress words; synthesizers are level."""
 MASKED = 0.45
 """Share of clips with masks: a model that has learnt few of its clips by heart needs few."""
 
@@ -96,6 +101,22 @@ def _times(longest: int, pace: F64, rng: np.random.Generator, device: torch.devi
 def _column(values: F64, device: torch.device) -> torch.Tensor:
     """(B,) -> (B, 1) float32."""
     return placed(values.astype(np.float32), device)[:, None]
+
+
+def swayed(columns: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """(B, T, 128) log-mel columns -> the same, louder and softer, brighter and duller as time goes on."""
+    count, device = len(columns), columns.device
+    at = torch.arange(float(columns.shape[1]), device=device)
+    tilt = torch.linspace(-1.0, 1.0, MELS, device=device)
+    chosen = rng.random(count) < SWAYED
+    louder, brighter = torch.zeros_like(columns[:, :, 0]), torch.zeros_like(columns[:, :, 0])
+    for curve, most in ((louder, LOUDER), (brighter, BRIGHTER)):
+        for _ in range(3):
+            period = SLOW[0] * (SLOW[1] / SLOW[0]) ** rng.random(count)
+            far = _column(chosen * rng.uniform(0.0, most, count), device)
+            phase = _column(rng.uniform(0.0, 2 * np.pi, count), device)
+            curve.addcmul_(far, (at * _column(2 * np.pi / period, device) + phase).sin())
+    return columns + torch.addcmul(louder[..., None], brighter[..., None], tilt)
 
 
 def normalize(columns: torch.Tensor, lengths: Lengths) -> torch.Tensor:

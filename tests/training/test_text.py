@@ -9,7 +9,7 @@ import pytest
 for package in ("hassil", "home_assistant_intents", "num2words", "soundfile"):
     pytest.importorskip(package)
 
-from training import texts  # noqa: E402  # only where the training's requirements are
+from training import prose, texts  # noqa: E402  # only where the training's requirements are
 from training.commands import Commands, in_words  # noqa: E402
 
 
@@ -55,3 +55,24 @@ def test_some_of_the_prose_lacks_its_beginning(monkeypatch: pytest.MonkeyPatch) 
     fragments = {text for text in drawn if text != read}
     assert len(fragments) == len(read.split()) - texts.FEWEST_WORDS
     assert min(len(text.split()) for text in fragments) == texts.FEWEST_WORDS
+
+
+def test_prose_has_examples_definitions_terms_quotations_and_narration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data.noun").write_text(
+        "00401639 04 n 02 three_blind_mice 0 mice 1 001 @ 00268557 n 0000 | some (small) animals; no\n"
+        "00401783 04 n 01 rest 0 001 @ 00401639 n 0000 | activity that refreshes; more; "
+        '"time to rest by the pool"\n'
+    )
+    (tmp_path / "wisdom").write_text("A watched pot never boils.\n\t-- Somebody\n%\n")
+    (tmp_path / "novel.txt").write_text("He sat down\nby the fire. It was _very_ warm.\n")
+    monkeypatch.setattr(prose, "NOVELS", ("novel",))
+    assert prose.read_prose(tmp_path, tmp_path, tmp_path) == [
+        "A watched pot never boils.",
+        "Activity that refreshes.",
+        "He sat down by the fire.",
+        "It was very warm.",
+        "Three blind mice.",
+        "Time to rest by the pool.",
+    ]
