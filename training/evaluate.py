@@ -28,6 +28,9 @@ EMBEDDED = ROOT / "ears_edge" / "models" / "embedded"
 SEED = 20261125
 """Of the rooms and noises, so that every run hears the same."""
 NOISE_DB = 10.0
+STARTS, LATER, SOFTER = 10, RATE * 3 // 1000, 0.05
+"""Times that a clip can be heard; each begins so many samples later, and is so much softer, than the one
+before: a few errors come and go with either."""
 SILENT_KINDS = ("coloured", "machine", "hum", "music", "knocks")
 """Backgrounds in which nobody speaks."""
 
@@ -51,6 +54,10 @@ def main() -> None:
     parser.add_argument("--new", type=Path, help="shards by `training.synthesize` that were never trained on")
     parser.add_argument("--references", action="store_true", help="also run the recognizers of others")
     parser.add_argument("--words", action="store_true", help="print what was said and heard, clip by clip")
+    parser.add_argument(
+        "--starts", type=int, default=1, metavar="N", choices=range(1, STARTS + 1),
+        help=f"hear each clip 1 to {STARTS} times, each 3 ms later and softer: the mean of all",
+    )  # fmt: skip
     asked = parser.parse_args()
     recognizers: dict[str, Recognizer] = {"ours": Ours(asked.model)}
     if asked.references:
@@ -59,7 +66,9 @@ def main() -> None:
     print("| test set | clips | words | " + " | ".join(recognizers) + " |")
     print("|---" * (3 + len(recognizers)) + "|")
     for name, clips in sets.items():
-        scores = [_score(recognizer, clips, words=asked.words) for recognizer in recognizers.values()]
+        scores = [
+            score(recognizer, clips, asked.starts, words=asked.words) for recognizer in recognizers.values()
+        ]
         print(
             f"| {name} | {len(clips)} | {sum(len(clip.text.split()) for clip in clips)} | "
             + " | ".join(scores)
@@ -144,15 +153,23 @@ def _installed() -> Iterator[tuple[str, Recognizer]]:
             print(f"{name} is left out: {error}", file=sys.stderr)
 
 
-def _score(recognizer: Recognizer, clips: Sequence[Heard], *, words: bool) -> str:
+def score(recognizer: Recognizer, clips: Sequence[Heard], starts: int, *, words: bool) -> str:
+    """Word error rate, and how many words were wrong each time the clips were heard."""
     total = WordErrors()
     for clip in clips:
-        text = recognizer(clip.sound)
-        errors = compare(clip.text, text)
-        total += errors
-        if words:
-            print(f"{errors.errors}/{errors.words}\t{clip.name}\t{clip.text}\t{text}", file=sys.stderr)
-    return f"{100 * total.errors / max(total.words, 1):.1f} %"
+        for sound in hearings(clip.sound, starts):
+            text = recognizer(sound)
+            errors = compare(clip.text, text)
+            total += errors
+            if words:
+                print(f"{errors.errors}/{errors.words}\t{clip.name}\t{clip.text}\t{text}", file=sys.stderr)
+    return f"{100 * total.errors / max(total.words, 1):.1f} % ({total.errors / starts:.4g})"
+
+
+def hearings(sound: F32, starts: int) -> Iterator[F32]:
+    """(N,) -> the same `starts` times, each LATER and SOFTER than the one before."""
+    for turn in range(starts):
+        yield np.pad(sound * np.float32(1.0 - SOFTER * turn), (LATER * turn, 0))
 
 
 def _speed(recognizer: Recognizer, clips: Sequence[Heard]) -> str:

@@ -9,7 +9,7 @@ for package in ("soundfile", "soxr", "scipy"):
     pytest.importorskip(package)
 
 from training.corpus import Clip, write_shard  # noqa: E402  # only where the training's requirements are
-from training.evaluate import new_sets  # noqa: E402
+from training.evaluate import Heard, hearings, new_sets, score  # noqa: E402
 
 
 def test_new_clips_make_one_set_for_each_tool_and_seed(tmp_path: Path) -> None:
@@ -28,3 +28,23 @@ def test_new_clips_make_one_set_for_each_tool_and_seed(tmp_path: Path) -> None:
     sound = sets["new clips, hibari-7"][0].sound
     assert sound.dtype == np.float32
     assert sound.tolist() == [0.5] * 1600
+
+
+def test_a_clip_is_heard_a_little_later_and_softer_each_time() -> None:
+    sound = np.ones(4, np.float32)
+    heard = list(hearings(sound, 3))
+    assert [len(again) for again in heard] == [4, 4 + 48, 4 + 96]
+    assert [again.dtype for again in heard] == [np.float32] * 3
+    assert heard[0].tolist() == sound.tolist()
+    assert not heard[2][:96].any()
+    assert heard[2][96:] == pytest.approx(0.9)
+
+
+def test_the_score_is_the_mean_of_all_hearings(capsys: pytest.CaptureFixture[str]) -> None:
+    def hears(sound: np.ndarray[tuple[int], np.dtype[np.float32]]) -> str:
+        return "Stop now." if len(sound) == 4 else "Stop."
+
+    clips = [Heard("a", "Stop now.", np.ones(4, np.float32))]
+    assert score(hears, clips, 1, words=False) == "0.0 % (0)"
+    assert score(hears, clips, 4, words=True) == "37.5 % (0.75)"
+    assert capsys.readouterr().err.splitlines()[1] == "1/2\ta\tStop now.\tStop."
