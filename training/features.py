@@ -1,5 +1,7 @@
 """The product's log-mel features for a batch of whole clips, and their warping and masking."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -90,12 +92,20 @@ def _times(longest: int, pace: F64, rng: np.random.Generator, device: torch.devi
     at = torch.arange(float(longest), device=device)
     times = at / _column(pace, device)
     uneven = rng.random(count) < UNEVEN
-    for _ in range(3):
-        period = SWINGS[0] * (SWINGS[1] / SWINGS[0]) ** rng.random(count)
+    for period, wave in _waves(at, SWINGS, count, rng):
         far = uneven * rng.uniform(0.0, SWING, count) * period / (2 * np.pi)
-        phase = at * _column(2 * np.pi / period, device) + _column(rng.uniform(0.0, 2 * np.pi, count), device)
-        times = times + _column(far, device) * phase.sin()
+        times = times + _column(far, device) * wave
     return times
+
+
+def _waves(
+    at: torch.Tensor, periods: tuple[float, float], count: int, rng: np.random.Generator
+) -> Iterator[tuple[F64, torch.Tensor]]:
+    """Three sines, (count, T) each, with the periods of its rows, (count,): between the two given."""
+    for _ in range(3):
+        period = periods[0] * (periods[1] / periods[0]) ** rng.random(count)
+        phase = _column(rng.uniform(0.0, 2 * np.pi, count), at.device)
+        yield period, (at * _column(2 * np.pi / period, at.device) + phase).sin()
 
 
 def _column(values: F64, device: torch.device) -> torch.Tensor:
@@ -111,11 +121,8 @@ def swayed(columns: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     chosen = rng.random(count) < SWAYED
     louder, brighter = torch.zeros_like(columns[:, :, 0]), torch.zeros_like(columns[:, :, 0])
     for curve, most in ((louder, LOUDER), (brighter, BRIGHTER)):
-        for _ in range(3):
-            period = SLOW[0] * (SLOW[1] / SLOW[0]) ** rng.random(count)
-            far = _column(chosen * rng.uniform(0.0, most, count), device)
-            phase = _column(rng.uniform(0.0, 2 * np.pi, count), device)
-            curve.addcmul_(far, (at * _column(2 * np.pi / period, device) + phase).sin())
+        for _, wave in _waves(at, SLOW, count, rng):
+            curve.addcmul_(_column(chosen * rng.uniform(0.0, most, count), device), wave)
     return columns + torch.addcmul(louder[..., None], brighter[..., None], tilt)
 
 

@@ -29,7 +29,8 @@ ACRONYM = re.compile(r"\b[A-Z]{2,}\b|\b[A-Z]\.")
 
 def read_prose(novels: Path, wordnet: Path = WORDNET, fortunes: Path = FORTUNES) -> list[str]:
     """Every usable sentence of all sources, sorted, each once. `novels` is a folder of text files."""
-    sources = (_examples(wordnet), _definitions(wordnet), _quotations(fortunes), _narration(novels))
+    synsets = _synsets(wordnet)
+    sources = (_examples(synsets), _definitions(synsets), _quotations(fortunes), _narration(novels))
     if not all(sources):
         raise FileNotFoundError(f"no prose under {wordnet} or {fortunes}: install wordnet-base and fortunes")
     return sorted({sentence for texts in sources for text in texts if (sentence := _tidy(text))})
@@ -41,23 +42,21 @@ def draw_reading(prose: list[str], rng: random.Random) -> str:
     return f"{first} {rng.choice(prose)}" if len(first.split()) < 8 and rng.random() < 0.15 else first
 
 
-def _examples(folder: Path) -> list[str]:
-    return [
-        example for line in _synsets(folder) for example in re.findall(r'"([^"]+)"', line.partition("|")[2])
-    ]
+def _examples(synsets: list[str]) -> list[str]:
+    return [example for line in synsets for example in re.findall(r'"([^"]+)"', line.partition("|")[2])]
 
 
-def _definitions(folder: Path) -> list[str]:
+def _definitions(synsets: list[str]) -> list[str]:
     """What words mean, and terms of several words: far more different words than anybody's prose has."""
     texts = []
-    for line in _synsets(folder):
+    for line in synsets:
         texts.append(line.partition("|")[2].partition(";")[0])
         texts += [term.replace("_", " ") for term in TERM.findall(line.partition("|")[0])]
     return texts
 
 
 def _synsets(folder: Path) -> list[str]:
-    """Source of the format: the manual page wndb(5WN)."""
+    """WordNet's sets of synonyms, a line each. Source of the format: the manual page wndb(5WN)."""
     return [line for path in sorted(folder.glob("data.*")) for line in path.read_text("utf-8").splitlines()]
 
 
