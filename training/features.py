@@ -24,8 +24,15 @@ UNEVEN, SWING = 0.5, 0.25
 """Share of clips whose pace swings, three times over, and by how much at most: synthesizers are too even."""
 SWINGS = (12.0, 180.0)
 """Columns from one slow place to the next: a sound or two at least, half a sentence at most."""
-SLOW = (40.0, 500.0)
-"""Columns from one loud place to the next: a word at least."""
+SHIFTING, APART = 0.5, 0.06
+"""Share of clips in which sounds are now of one throat and now of another, and how far its formants are from
+the first's at most: people miss what a sound should be by a tenth, synthesizers do not."""
+SOUNDS = (12.0, 60.0)
+"""Columns from one such sound to the next: a sound at least, a word at most."""
+ABRUPT = 3.0
+"""How much of the one throat is left in the other's middle: a wave of height 1 leaves 5 %."""
+SWAYS = (20.0, 500.0)
+"""Columns from one loud place to the next: a syllable at least, since people differ in which sounds are loud."""
 BENT, BENDS = 0.5, 2.0
 """Share of clips whose mel axis is bent, since no two throats differ by one factor, and by how many bins."""
 BLURRED, WIDEST = 0.3, 5.0
@@ -57,8 +64,7 @@ def warped(columns: torch.Tensor, lengths: Lengths, rng: np.random.Generator) ->
     """Another throat and another pace: the mel axis and the time axis stretched, and not everywhere alike."""
     count, device = len(columns), columns.device
     chosen = rng.random(count) < WARPED
-    # As a matrix for each clip: a matrix product is far faster than gathering along the last axis.
-    columns = columns @ _throats(np.where(chosen, rng.uniform(0.9, 1.12, count), 1.0), rng, device)
+    columns = _uttered(columns, np.where(chosen, rng.uniform(0.9, 1.12, count), 1.0), rng)
     pace = np.where(chosen, rng.uniform(0.88, 1.14, count), 1.0)
     stretched = (lengths * pace).astype(np.int64)
     longest = -(-int(stretched.max()) // LIKE) * LIKE
@@ -68,6 +74,24 @@ def warped(columns: torch.Tensor, lengths: Lengths, rng: np.random.Generator) ->
     rows = torch.arange(count, device=device)[:, None]
     share = (times - low)[..., None]
     return torch.lerp(columns[rows, low], columns[rows, low + 1], share), stretched
+
+
+def _uttered(columns: torch.Tensor, high: F64, rng: np.random.Generator) -> torch.Tensor:
+    """The columns as throats utter them whose formants are `high`, (B,), and in some clips others in turn."""
+    device = columns.device
+    # As a matrix for each clip: a matrix product is far faster than gathering along the last axis.
+    uttered = columns @ _throats(high, rng, device)
+    shifting = np.flatnonzero(rng.random(len(columns)) < SHIFTING)
+    if len(shifting):
+        other = high[shifting] * rng.uniform(1.0 - APART, 1.0 + APART, len(shifting))
+        rows = placed(shifting, device)
+        share = torch.zeros(len(shifting), columns.shape[1], device=device)
+        at = torch.arange(float(columns.shape[1]), device=device)
+        for _, wave in _waves(at, SOUNDS, len(shifting), rng):
+            share = share.add_(wave, alpha=ABRUPT)
+        moved = columns[rows] @ _throats(other, rng, device)
+        uttered[rows] = torch.lerp(uttered[rows], moved, share.sigmoid_()[..., None])
+    return uttered
 
 
 def _throats(high: F64, rng: np.random.Generator, device: torch.device) -> torch.Tensor:
@@ -121,7 +145,7 @@ def swayed(columns: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     chosen = rng.random(count) < SWAYED
     louder, brighter = torch.zeros_like(columns[:, :, 0]), torch.zeros_like(columns[:, :, 0])
     for curve, most in ((louder, LOUDER), (brighter, BRIGHTER)):
-        for _, wave in _waves(at, SLOW, count, rng):
+        for _, wave in _waves(at, SWAYS, count, rng):
             curve.addcmul_(_column(chosen * rng.uniform(0.0, most, count), device), wave)
     return columns + torch.addcmul(louder[..., None], brighter[..., None], tilt)
 

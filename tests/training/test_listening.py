@@ -17,7 +17,7 @@ from training.features import (  # noqa: E402
     BRIGHTER,
     LOUDER,
     MELS,
-    SLOW,
+    SWAYS,
     log_mel,
     masked,
     normalize,
@@ -90,7 +90,7 @@ def test_loudness_and_tilt_wander_slowly_in_half_of_the_clips(monkeypatch: pytes
     assert other.abs().max() < 3 * (LOUDER + BRIGHTER)
     assert other.mean(2).abs().amax(1)[moved].median() > 0.5
     assert (other[..., -1] - other[..., 0]).abs().amax(1)[moved].median() > 0.5
-    steepest = 3 * (LOUDER + BRIGHTER) * 2 * np.pi / SLOW[0]
+    steepest = 3 * (LOUDER + BRIGHTER) * 2 * np.pi / SWAYS[0]
     assert other.diff(dim=1).abs().max() < steepest
     monkeypatch.setattr("training.features.SWAYED", 0.0)
     assert not swayed(level, np.random.default_rng(2)).any()
@@ -128,6 +128,25 @@ def test_however_they_are_warped_columns_and_bins_stay_in_order() -> None:
         assert row[:count].diff(dim=1).min() >= -1e-3
         assert -1e-3 <= row[:count].min() < 12
         assert MELS - 25 < row[:count].max() < MELS
+
+
+def test_in_half_of_the_clips_formants_shift_from_sound_to_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WARPED", "UNEVEN", "BLURRED"):
+        monkeypatch.setattr(f"training.features.{name}", 0.0)
+    vowel = (-((torch.arange(float(MELS)) - 40.0) / 4.0).square()).exp().expand(200, 400, MELS)
+    uttered, counts = warped(vowel.contiguous(), np.full(200, 400), np.random.default_rng(3))
+    assert (counts == 400).all()
+    formants = (uttered * torch.arange(float(MELS))).sum(2) / uttered.sum(2)
+    low, high = formants.amin(1), formants.amax(1)
+    shifting = high - low > 0.2
+    assert 60 < int(shifting.sum()) < 110
+    assert 80 < int((high - low < 1e-4).sum()) < 120
+    assert (high - low)[shifting].max() < 15
+    turns = (formants[shifting] > ((low + high) / 2)[shifting, None]).diff(dim=1).sum(1)
+    assert 8 < float(turns.double().median()) < 60
+    monkeypatch.setattr("training.features.SHIFTING", 0.0)
+    still, _ = warped(vowel.contiguous(), np.full(200, 400), np.random.default_rng(3))
+    assert still.diff(dim=1).abs().max() < 1e-4
 
 
 def test_shards_that_appear_later_are_heard_too(tmp_path: Path) -> None:
