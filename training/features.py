@@ -32,7 +32,7 @@ SOUNDS = (12.0, 60.0)
 ABRUPT = 3.0
 """How much of the one throat is left in the other's middle: a wave of height 1 leaves 5 %."""
 SWAYS = (20.0, 500.0)
-"""Columns from one loud place to the next: a syllable at least, since people differ in which sounds are loud."""
+"""Columns from one loud place to the next: a syllable at least, as people differ in what they stress."""
 BENT, BENDS = 0.5, 2.0
 """Share of clips whose mel axis is bent, since no two throats differ by one factor, and by how many bins."""
 BLURRED, WIDEST = 0.3, 5.0
