@@ -7,7 +7,7 @@ import argparse
 import csv
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ EMBEDDED = ROOT / "ears_edge" / "models" / "embedded"
 SEED = 20261125
 """Of the rooms and noises, so that every run hears the same."""
 NOISE_DB = 10.0
+IN_NOISE = ", 10 dB noise in a room"
 STARTS, LATER, SOFTER = 10, RATE * 3 // 1000, 0.05
 """Times that a clip can be heard; each begins so many samples later, and is so much softer, than the one
 before: a few errors come and go with either."""
@@ -51,7 +52,7 @@ def main() -> None:
         "--speech", type=Path, default=SPEECH, help="folder of the test clips and their MANIFEST.tsv"
     )
     parser.add_argument("--held-out", type=Path, help="folder of shards by `training.held_out`: a larger set")
-    parser.add_argument("--new", type=Path, help="shards by `training.synthesize` that were never trained on")
+    parser.add_argument("--new", type=Path, help="shards by `training.synthesize` to choose by")
     parser.add_argument("--references", action="store_true", help="also run the recognizers of others")
     parser.add_argument("--words", action="store_true", help="print what was said and heard, clip by clip")
     parser.add_argument(
@@ -62,18 +63,21 @@ def main() -> None:
     recognizers: dict[str, Recognizer] = {"ours": Ours(asked.model)}
     if asked.references:
         recognizers |= dict(_installed())
-    sets = test_sets(asked.speech, asked.held_out) | (new_sets(asked.new) if asked.new else {})
+    sets = test_sets(asked.speech, asked.held_out)
+    new = new_sets(asked.new) if asked.new else {}
     print("| test set | clips | words | " + " | ".join(recognizers) + " |")
     print("|---" * (3 + len(recognizers)) + "|")
-    for name, clips in sets.items():
-        scores = [
-            score(recognizer, clips, asked.starts, words=asked.words) for recognizer in recognizers.values()
-        ]
-        print(
-            f"| {name} | {len(clips)} | {sum(len(clip.text.split()) for clip in clips)} | "
-            + " | ".join(scores)
-            + " |"
-        )
+    sums = {name: WordErrors() for name in recognizers}
+    for title, clips in (sets | new).items():
+        scores = {
+            name: score(recognizer, clips, asked.starts, words=asked.words)
+            for name, recognizer in recognizers.items()
+        }
+        if title in new:
+            sums = {name: sums[name] + errors for name, errors in scores.items()}
+        print(_row(title, clips, scores, asked.starts))
+    if new:
+        print(_row("all new clips", [clip for clips in new.values() for clip in clips], sums, asked.starts))
     silent = non_speech()
     wrong = [sum(bool(recognizer(clip)) for clip in silent) for recognizer in recognizers.values()]
     print(f"| non-speech, clips with words | {len(silent)} | 0 | " + " | ".join(map(str, wrong)) + " |")
@@ -94,16 +98,17 @@ def test_sets(speech: Path, held_out: Path | None) -> dict[str, list[Heard]]:
         sets["held-out voices, more commands"] = [clip for shard in shards for clip in _spoken(shard)]
     rng = np.random.default_rng(SEED)
     for name in [name for name in sets if name.startswith("held-out")]:
-        sets[f"{name}, 10 dB noise in a room"] = [in_a_room(clip, rng) for clip in sets[name]]
+        sets[f"{name}{IN_NOISE}"] = [in_a_room(clip, rng) for clip in sets[name]]
     return sets
 
 
 def new_sets(folder: Path) -> dict[str, list[Heard]]:
-    """New clips by voices that were trained on: one set for each tool and seed."""
+    """Clips that choose between models: one set for each tool and seed, and the same in noise."""
     sets: dict[str, list[Heard]] = {}
     for shard in sorted(folder.glob("*.npz")):
         sets.setdefault(f"new clips, {shard.stem.rpartition('-')[0]}", []).extend(_spoken(shard))
-    return sets
+    rng = np.random.default_rng(SEED)
+    return sets | {f"{name}{IN_NOISE}": [in_a_room(clip, rng) for clip in sets[name]] for name in sets}
 
 
 def in_a_room(clip: Heard, rng: np.random.Generator) -> Heard:
@@ -153,8 +158,8 @@ def _installed() -> Iterator[tuple[str, Recognizer]]:
             print(f"{name} is left out: {error}", file=sys.stderr)
 
 
-def score(recognizer: Recognizer, clips: Sequence[Heard], starts: int, *, words: bool) -> str:
-    """Word error rate, and how many words were wrong each time the clips were heard."""
+def score(recognizer: Recognizer, clips: Sequence[Heard], starts: int, *, words: bool) -> WordErrors:
+    """All errors in the clips, each of them heard so many times."""
     total = WordErrors()
     for clip in clips:
         for sound in hearings(clip.sound, starts):
@@ -163,7 +168,17 @@ def score(recognizer: Recognizer, clips: Sequence[Heard], starts: int, *, words:
             total += errors
             if words:
                 print(f"{errors.errors}/{errors.words}\t{clip.name}\t{clip.text}\t{text}", file=sys.stderr)
-    return f"{100 * total.errors / max(total.words, 1):.1f} % ({total.errors / starts:.4g})"
+    return total
+
+
+def _row(title: str, clips: Sequence[Heard], scores: Mapping[str, WordErrors], starts: int) -> str:
+    """Each one's word error rate, and how many words were wrong each time the clips were heard."""
+    count = sum(len(clip.text.split()) for clip in clips)
+    rates = (
+        f"{100 * total.errors / max(total.words, 1):.1f} % ({total.errors / starts:.4g})"
+        for total in scores.values()
+    )
+    return f"| {title} | {len(clips)} | {count} | " + " | ".join(rates) + " |"
 
 
 def hearings(sound: F32, starts: int) -> Iterator[F32]:

@@ -8,11 +8,12 @@ import pytest
 for package in ("soundfile", "soxr", "scipy"):
     pytest.importorskip(package)
 
-from training.corpus import Clip, write_shard  # noqa: E402  # only where the training's requirements are
-from training.evaluate import Heard, hearings, new_sets, score  # noqa: E402
+from ears_edge.wer import WordErrors  # noqa: E402  # only where the training's requirements are
+from training.corpus import Clip, write_shard  # noqa: E402
+from training.evaluate import Heard, hearings, main, new_sets, score  # noqa: E402
 
 
-def test_new_clips_make_one_set_for_each_tool_and_seed(tmp_path: Path) -> None:
+def test_new_clips_make_two_sets_for_each_tool_and_seed_clean_and_in_noise(tmp_path: Path) -> None:
     speech = np.full(1600, 16384, np.int16)
     for shard, texts in {
         "kokoro-7-0000": ["One.", "Two."],
@@ -21,10 +22,12 @@ def test_new_clips_make_one_set_for_each_tool_and_seed(tmp_path: Path) -> None:
     }.items():
         write_shard(tmp_path / f"{shard}.npz", [Clip(text, "tool:voice", speech) for text in texts])
     sets = new_sets(tmp_path)
-    assert {name: [clip.text for clip in clips] for name, clips in sets.items()} == {
+    texts = {
         "new clips, hibari-7": ["Four."],
         "new clips, kokoro-7": ["One.", "Two.", "Three."],
     }
+    noisy = {f"{name}, 10 dB noise in a room": said for name, said in texts.items()}
+    assert {name: [clip.text for clip in clips] for name, clips in sets.items()} == texts | noisy
     sound = sets["new clips, hibari-7"][0].sound
     assert sound.dtype == np.float32
     assert sound.tolist() == [0.5] * 1600
@@ -45,6 +48,24 @@ def test_the_score_is_the_mean_of_all_hearings(capsys: pytest.CaptureFixture[str
         return "Stop now." if len(sound) == 4 else "Stop."
 
     clips = [Heard("a", "Stop now.", np.ones(4, np.float32))]
-    assert score(hears, clips, 1, words=False) == "0.0 % (0)"
-    assert score(hears, clips, 4, words=True) == "37.5 % (0.75)"
+    assert score(hears, clips, 1, words=False) == WordErrors(0, 2)
+    assert score(hears, clips, 4, words=True) == WordErrors(3, 8)
     assert capsys.readouterr().err.splitlines()[1] == "1/2\ta\tStop now.\tStop."
+
+
+def test_what_chooses_between_models_is_printed_and_summed_in_one_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two clips of two words, once clean and once in noise, one of the words wrong each time: 4 of 8."""
+    speech = (np.hanning(1600) * 9000).astype(np.int16)
+    for tool in ("kokoro", "hibari"):
+        write_shard(tmp_path / f"{tool}-7-0000.npz", [Clip("Stop now.", "tool:voice", speech)])
+    own = {"real recorded commands": [Heard("a", "Stop.", np.ones(1600, np.float32))]}
+    monkeypatch.setattr("training.evaluate.test_sets", lambda *_: own)
+    monkeypatch.setattr("training.evaluate.Ours", lambda _folder: lambda _sound: "Stop.")
+    monkeypatch.setattr("sys.argv", ["evaluate", "--new", str(tmp_path), "--starts", "2"])
+    main()
+    rows = capsys.readouterr().out.splitlines()
+    assert "| real recorded commands | 1 | 1 | 0.0 % (0) |" in rows
+    assert "| new clips, kokoro-7, 10 dB noise in a room | 1 | 2 | 50.0 % (1) |" in rows
+    assert "| all new clips | 4 | 8 | 50.0 % (4) |" in rows
