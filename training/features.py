@@ -41,8 +41,8 @@ the harmonics, and so the pitch."""
 SWAYED, LOUDER, BRIGHTER = 0.5, 0.7, 0.5
 """Share of clips whose loudness and tilt wander, and by how many nats of power at most, each of three times
 over: people turn away, tire, and stress words; synthesizers are level."""
-MASKED = 0.45
-"""Share of clips with masks: a model that has learnt few of its clips by heart needs few."""
+MASKED = 0.7
+"""Share of clips with masks: what is hidden in one view of a clip is told by the other."""
 
 
 def log_mel(sound: torch.Tensor, lengths: Lengths) -> torch.Tensor:
@@ -60,15 +60,21 @@ def log_mel(sound: torch.Tensor, lengths: Lengths) -> torch.Tensor:
     return (power @ placed(mel_filters(MELS).copy(), sound.device) + float(LOG_GUARD)).log_()
 
 
-def warped(columns: torch.Tensor, lengths: Lengths, rng: np.random.Generator) -> tuple[torch.Tensor, Lengths]:
-    """Another throat and another pace: the mel axis and the time axis stretched, and not everywhere alike."""
+def warped(
+    columns: torch.Tensor, lengths: Lengths, rng: np.random.Generator, views: int = 1
+) -> tuple[torch.Tensor, Lengths]:
+    """Another throat and another pace: the mel axis and the time axis stretched, and not everywhere alike.
+
+    The rows hold the same clips `views` times, one after the other: at the same pace each time.
+    """
     count, device = len(columns), columns.device
-    chosen = rng.random(count) < WARPED
-    columns = _uttered(columns, np.where(chosen, rng.uniform(0.9, 1.12, count), 1.0), rng)
-    pace = np.where(chosen, rng.uniform(0.88, 1.14, count), 1.0)
-    stretched = (lengths * pace).astype(np.int64)
+    high = np.where(rng.random(count) < WARPED, rng.uniform(0.9, 1.12, count), 1.0)
+    columns = _uttered(columns, high, rng)
+    clips = count // views
+    pace = np.where(rng.random(clips) < WARPED, rng.uniform(0.88, 1.14, clips), 1.0)
+    stretched = np.tile((lengths[:clips] * pace).astype(np.int64), views)
     longest = -(-int(stretched.max()) // LIKE) * LIKE
-    times = _times(longest, pace, rng, device)
+    times = _times(longest, pace, rng, device).repeat(views, 1)
     times = torch.minimum(times.clamp(min=0.0), placed(lengths, device)[:, None] - 1.001)
     low = times.long()
     rows = torch.arange(count, device=device)[:, None]

@@ -29,6 +29,9 @@ SILENT = 0.03
 JOINED = (0.16, 0.05)
 """Share of clips with a second sentence after a pause, and of those with a third one, too."""
 BATCH_SECONDS = {"cpu": 64.0, "cuda": 1000.0}
+VIEWS = 2
+"""Times that a batch has each clip, at the same pace, in other rooms and with other throats and masks: the
+model should hear the same (`train.disagreement`)."""
 ROUNDED = RATE // 2
 """A batch's clips are so many samples long, or twice as many, and so on: little padding, and few shapes."""
 DRAWN = 64
@@ -47,7 +50,7 @@ VOICES = 600
 
 
 class Batch(NamedTuple):
-    """Clips of like length."""
+    """Clips of like length, VIEWS times: first all of them once, then all of them again."""
 
     features: torch.Tensor
     """(B, T, 128) float32, on the device."""
@@ -153,7 +156,7 @@ class Listening:
                 steps = -(-plan.length // ROUNDED)
                 plans = waiting.setdefault(steps, [])
                 plans.append(plan)
-                if (len(plans) + 1) * steps * ROUNDED > BATCH_SECONDS[self._device] * RATE:
+                if (len(plans) + 1) * VIEWS * steps * ROUNDED > BATCH_SECONDS[self._device] * RATE:
                     yield self._batch(waiting.pop(steps), steps * ROUNDED)
 
     def _plan(self, numbers: npt.NDArray[np.int64]) -> _Plan:
@@ -190,10 +193,12 @@ class Listening:
         return int(RATE * (rng.uniform(0.0, 0.05) if rng.random() < 0.25 else longest * share))
 
     def _batch(self, plans: list[_Plan], longest: int) -> Batch:
+        said = self._said(plans, longest).repeat(VIEWS, 1)
+        plans = plans * VIEWS
         lengths = np.array([plan.length for plan in plans])
         silent = np.array([not plan.numbers for plan in plans])
-        heard = self._acoustics.heard(self._said(plans, longest), lengths, silent, self.hardness)
-        columns, counts = warped(log_mel(heard, lengths), lengths // STEP, self._rng)
+        heard = self._acoustics.heard(said, lengths, silent, self.hardness)
+        columns, counts = warped(log_mel(heard, lengths), lengths // STEP, self._rng, VIEWS)
         features = masked(normalize(swayed(columns, self._rng), counts), counts, self._rng)
         texts = [[token for n in plan.numbers for token in self._corpus.tokens[n]] for plan in plans]
         tokens = np.zeros((len(plans), max(1, *map(len, texts))), np.int64)

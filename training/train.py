@@ -22,8 +22,9 @@ import torch
 import torch.distributed as dist
 from torch import multiprocessing, nn
 
+from training.features import Lengths, within
 from training.lattice import all_cells, near
-from training.listening import Batch, Corpus, Listening
+from training.listening import VIEWS, Batch, Corpus, Listening
 from training.model import FLOAT, Recognizer, frames_of, load, read_labels, save
 from training.optimizer import Optimizer
 from training.placing import placed
@@ -36,6 +37,7 @@ VOCABULARY = HERE.parent / "ears_edge" / "models" / "embedded" / "vocab.txt"
 
 PEAK_RATE, FINAL_RATE, WARM_UP_STEPS = 1.5e-3, 1e-5, 100
 CTC_SHARE, READING_SHARE = 0.3, 0.2
+DISAGREEMENT_SHARE = 0.1
 HARDNESS = 0.8
 """Of rooms and noise: the loudest is 10 dB below the voice. With 1, which has 0 dB, the goals in noise were
 reached with room to spare, and those without were not."""
@@ -47,8 +49,8 @@ DIVERGED = 1.5
 """A run whose loss is so many times what it had reached has lost what it knew, and will not find it again."""
 
 
-def losses(model: Recognizer, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean loss a token: the transducer's, and the CTC head's."""
+def losses(model: Recognizer, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Mean loss a token: the transducer's, the CTC head's, and how far the views of a clip disagree."""
     encoded, frames = model.encode(batch.features, batch.columns), frames_of(batch.columns)
     chances = torch.log_softmax(model.ctc(encoded), -1)
     if encoded.is_cuda:
@@ -67,7 +69,19 @@ def losses(model: Recognizer, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]
     )  # fmt: skip
     good = transducer.detach() < HOPELESS
     kept = torch.where(good, transducer, 0.0)
-    return kept.sum() / good.sum().clamp(min=1), (ctc / each).mean()
+    apart = disagreement(chances, frames) / each
+    return kept.sum() / good.sum().clamp(min=1), (ctc / each).mean(), apart.mean()
+
+
+def disagreement(chances: torch.Tensor, frames: Lengths) -> torch.Tensor:
+    """(B, T, V) log-probabilities of clips and of the same clips once more -> (B,) nats.
+
+    What each frame says is to come nearer to what the clip's other view says there.
+    Source: Yao et al., "CR-CTC: Consistency regularization on CTC for improved speech recognition" (2024).
+    """
+    other = chances.detach().roll(len(chances) // VIEWS, 0)
+    apart = (other.exp() * (other - chances)).sum(2)
+    return apart.masked_fill(~within(frames, apart), 0.0).sum(1)
 
 
 def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -114,24 +128,25 @@ def worker(rank: int, asked: argparse.Namespace, corpus: Corpus) -> None:
     texts = pages(random.Random(int(rng.integers(1 << 31))), asked.novels, asked.device)
     model.train()
     reported = saved = time.monotonic()
-    history: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]] = []
+    history: list[tuple[torch.Tensor, float]] = []
     reached: list[float] = []
     given = asked.minutes * 60
     while (progress := agreed(1.0 if diverged(reached) else (time.monotonic() - started) / given)) < 1:
         batch = next(batches)
-        transducer, ctc = losses(model, batch)
+        transducer, ctc, apart = losses(model, batch)
         language = reading_loss(model, next(texts))
-        (transducer + CTC_SHARE * ctc + READING_SHARE * language).backward()
+        frames = CTC_SHARE * ctc + DISAGREEMENT_SHARE * apart
+        (transducer + frames + READING_SHARE * language).backward()
         norm = optimizer.step(learning_rate(progress, optimizer.steps, asked.peak))
-        history.append((transducer.detach(), ctc.detach(), language.detach(), batch.seconds))
+        history.append((torch.stack((transducer, ctc, language, apart)).detach(), batch.seconds))
         now = time.monotonic()
         if rank == 0 and optimizer.steps % REPORT_STEPS == 0:
-            transducers, ctcs, languages, seconds = zip(*history, strict=True)
-            reached.append(float(torch.stack(transducers).mean()))
+            each, seconds = zip(*history, strict=True)
+            means = torch.stack(each).mean(0).tolist()
+            reached.append(means[0])
             print(
                 f"{(now - started) / 60:.1f} min, step {optimizer.steps}: "
-                f"tdt {reached[-1]:.3f}, ctc {torch.stack(ctcs).mean():.3f}, "
-                f"text {torch.stack(languages).mean():.3f}, "
+                f"tdt {means[0]:.3f}, ctc {means[1]:.3f}, text {means[2]:.3f}, apart {means[3]:.3f}, "
                 f"norm {norm:.2f}, {sum(seconds) / (now - reported):.0f} times real time; {corpus}",
                 flush=True,
             )

@@ -24,7 +24,7 @@ from training.features import (  # noqa: E402
     swayed,
     warped,
 )
-from training.listening import Corpus, Listening  # noqa: E402
+from training.listening import VIEWS, Corpus, Listening  # noqa: E402
 from training.pace import Placed, _play_at_once, play  # noqa: E402
 
 TOLERANCE = 2e-3
@@ -149,6 +149,18 @@ def test_in_half_of_the_clips_formants_shift_from_sound_to_sound(monkeypatch: py
     assert still.diff(dim=1).abs().max() < 1e-4
 
 
+def test_all_views_of_a_clip_have_its_pace_but_not_its_throat() -> None:
+    rng = np.random.default_rng(4)
+    later = torch.arange(300.0)[None, :, None].expand(40, 300, MELS)
+    higher = torch.arange(float(MELS)).expand(40, 300, MELS)
+    times, counts = warped(later, np.full(40, 300), rng, 2)
+    assert counts[:20].tolist() == counts[20:].tolist()
+    assert len(set(counts)) > 5
+    assert torch.allclose(times[:20], times[20:], atol=1e-3)
+    throats, _ = warped(higher, np.full(40, 300), rng, 2)
+    assert ((throats[:20] - throats[20:]).abs().amax((1, 2)) > 0.1).sum() > 10
+
+
 def test_shards_that_appear_later_are_heard_too(tmp_path: Path) -> None:
     clips = {
         tool: [Clip(f"Turn on light {word}.", f"{tool}:a", buzz(1.0, seed)) for word in ("one", "two")]
@@ -213,6 +225,10 @@ def test_batches_hold_what_is_said_and_nothing_is_broken(folder: Path) -> None:
         assert torch.isfinite(batch.features).all()
         assert batch.features.abs().sum((1, 2)).min() > 0
         assert batch.tokens.shape[1] >= batch.lengths.max()
+        for held in (batch.tokens, batch.lengths, batch.columns):
+            once, again = np.split(np.asarray(held), VIEWS)
+            assert np.array_equal(once, again)
+        assert not torch.equal(*batch.features.chunk(VIEWS))
         said |= set(batch.lengths.tolist())
     one = len(Corpus(folder, "cpu").tokens[0])
     assert {one, 2 * one} <= said
