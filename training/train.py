@@ -11,6 +11,7 @@ import ctypes
 import math
 import os
 import random
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -112,6 +113,8 @@ def keep_memory() -> None:
 
 def worker(rank: int, asked: argparse.Namespace, corpus: Corpus) -> None:
     """One of the processes; the first saves and reports."""
+    # With this torch ends a worker whose parent is gone; what a shell starts with `&` ignores it otherwise.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if asked.device == "cpu":
         keep_memory()
         torch.set_num_threads(1)
