@@ -22,12 +22,12 @@ def test_new_clips_make_two_sets_for_each_tool_and_seed_clean_and_in_noise(tmp_p
     }.items():
         write_shard(tmp_path / f"{shard}.npz", [Clip(text, "tool:voice", speech) for text in texts])
     sets = new_sets(tmp_path)
-    texts = {
+    clean = {
         "new clips, hibari-7": ["Four."],
         "new clips, kokoro-7": ["One.", "Two.", "Three."],
     }
-    noisy = {f"{name}, 10 dB noise in a room": said for name, said in texts.items()}
-    assert {name: [clip.text for clip in clips] for name, clips in sets.items()} == texts | noisy
+    noisy = {f"{name}, 10 dB noise in a room": said for name, said in clean.items()}
+    assert {name: [clip.text for clip in clips] for name, clips in sets.items()} == clean | noisy
     sound = sets["new clips, hibari-7"][0].sound
     assert sound.dtype == np.float32
     assert sound.tolist() == [0.5] * 1600
