@@ -39,6 +39,7 @@ VOCABULARY = HERE.parent / "ears_edge" / "models" / "embedded" / "vocab.txt"
 PEAK_RATE, FINAL_RATE, WARM_UP_STEPS = 1.5e-3, 1e-5, 100
 CTC_SHARE, READING_SHARE = 0.3, 0.2
 DISAGREEMENT_SHARE = 0.1
+"""A third of the CTC loss's: its source has a fifth, for trainings that are far longer."""
 HARDNESS = 0.8
 """Of rooms and noise: the loudest is 10 dB below the voice. With 1, which has 0 dB, the goals in noise were
 reached with room to spare, and those without were not."""
