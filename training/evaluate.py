@@ -28,7 +28,6 @@ EMBEDDED = ROOT / "ears_edge" / "models" / "embedded"
 SEED = 20261125
 """Of the rooms and noises, so that every run hears the same."""
 NOISE_DB = 10.0
-IN_NOISE = ", 10 dB noise in a room"
 STARTS, LATER, SOFTER = 10, RATE * 3 // 1000, 0.05
 """Times that a clip can be heard; each begins so many samples later, and is so much softer, than the one
 before: a few errors come and go with either."""
@@ -75,9 +74,9 @@ def main() -> None:
         }
         if title in new:
             sums = {name: sums[name] + errors for name, errors in scores.items()}
-        print(_row(title, clips, scores, asked.starts))
+        print(row(title, clips, scores, asked.starts))
     if new:
-        print(_row("all new clips", [clip for clips in new.values() for clip in clips], sums, asked.starts))
+        print(row("all new clips", [clip for clips in new.values() for clip in clips], sums, asked.starts))
     silent = non_speech()
     wrong = [sum(bool(recognizer(clip)) for clip in silent) for recognizer in recognizers.values()]
     print(f"| non-speech, clips with words | {len(silent)} | 0 | " + " | ".join(map(str, wrong)) + " |")
@@ -96,10 +95,7 @@ def test_sets(speech: Path, held_out: Path | None) -> dict[str, list[Heard]]:
     if held_out:
         shards = sorted(held_out.glob("*.npz"))
         sets["held-out voices, more commands"] = [clip for shard in shards for clip in _spoken(shard)]
-    rng = np.random.default_rng(SEED)
-    for name in [name for name in sets if name.startswith("held-out")]:
-        sets[f"{name}{IN_NOISE}"] = [in_a_room(clip, rng) for clip in sets[name]]
-    return sets
+    return sets | in_noise({name: clips for name, clips in sets.items() if name.startswith("held-out")})
 
 
 def new_sets(folder: Path) -> dict[str, list[Heard]]:
@@ -107,8 +103,16 @@ def new_sets(folder: Path) -> dict[str, list[Heard]]:
     sets: dict[str, list[Heard]] = {}
     for shard in sorted(folder.glob("*.npz")):
         sets.setdefault(f"new clips, {shard.stem.rpartition('-')[0]}", []).extend(_spoken(shard))
+    return sets | in_noise(sets)
+
+
+def in_noise(sets: Mapping[str, Sequence[Heard]]) -> dict[str, list[Heard]]:
+    """The same sets across a room: the same rooms and noises each time."""
     rng = np.random.default_rng(SEED)
-    return sets | {f"{name}{IN_NOISE}": [in_a_room(clip, rng) for clip in sets[name]] for name in sets}
+    return {
+        f"{name}, {NOISE_DB:.0f} dB noise in a room": [in_a_room(clip, rng) for clip in clips]
+        for name, clips in sets.items()
+    }
 
 
 def in_a_room(clip: Heard, rng: np.random.Generator) -> Heard:
@@ -171,7 +175,7 @@ def score(recognizer: Recognizer, clips: Sequence[Heard], starts: int, *, words:
     return total
 
 
-def _row(title: str, clips: Sequence[Heard], scores: Mapping[str, WordErrors], starts: int) -> str:
+def row(title: str, clips: Sequence[Heard], scores: Mapping[str, WordErrors], starts: int) -> str:
     """Each one's word error rate, and how many words were wrong each time the clips were heard."""
     count = sum(len(clip.text.split()) for clip in clips)
     rates = (

@@ -10,7 +10,7 @@ for package in ("soundfile", "soxr", "scipy"):
 
 from ears_edge.wer import WordErrors  # noqa: E402  # only where the training's requirements are
 from training.corpus import Clip, write_shard  # noqa: E402
-from training.evaluate import Heard, hearings, main, new_sets, score  # noqa: E402
+from training.evaluate import Heard, hearings, main, new_sets, row, score  # noqa: E402
 
 
 def test_new_clips_make_two_sets_for_each_tool_and_seed_clean_and_in_noise(tmp_path: Path) -> None:
@@ -48,8 +48,10 @@ def test_the_score_is_the_mean_of_all_hearings(capsys: pytest.CaptureFixture[str
         return "Stop now." if len(sound) == 4 else "Stop."
 
     clips = [Heard("a", "Stop now.", np.ones(4, np.float32))]
-    assert score(hears, clips, 1, words=False) == WordErrors(0, 2)
-    assert score(hears, clips, 4, words=True) == WordErrors(3, 8)
+    once, often = score(hears, clips, 1, words=False), score(hears, clips, 4, words=True)
+    assert (once, often) == (WordErrors(0, 2), WordErrors(3, 8))
+    assert row("a set", clips, {"ours": once}, 1) == "| a set | 1 | 2 | 0.0 % (0) |"
+    assert row("a set", clips, {"ours": often}, 4) == "| a set | 1 | 2 | 37.5 % (0.75) |"
     assert capsys.readouterr().err.splitlines()[1] == "1/2\ta\tStop now.\tStop."
 
 
