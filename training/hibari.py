@@ -6,6 +6,7 @@ breath are drawn for each sentence. About 170 times real time on a core.
 
 import importlib
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,9 @@ class Hibari:
         self._phonemes = [grapheme_to_phoneme(british=british) for british in (False, True)]
         options = runtime.SessionOptions()
         options.intra_op_num_threads = 1
-        self._network: Any = runtime.InferenceSession(_speeds_apart(self._model.model_path), options)
+        self._network: Any = runtime.InferenceSession(
+            manner.speeds_apart(Path(self._model.model_path).read_bytes()), options
+        )
 
     def speak(self, text: str, rng: random.Random) -> F32:
         """Say one sentence as somebody drawn anew -> (N,) float32 at 24 kHz."""
@@ -55,15 +58,6 @@ class Hibari:
             harmonic + tilt, phase, noise + tilt + breath, rest + tilt, rest_phase, moved, chance
         )
         return sound
-
-
-def _speeds_apart(path: str) -> bytes:
-    """The network with a speed for each phoneme: it divides their lengths by one, or by one for each."""
-    onnx = importlib.import_module("onnx")
-    network = onnx.load(path)
-    speed = next(taken for taken in network.graph.input if taken.name == "speed")
-    speed.type.tensor_type.shape.dim[0].dim_param = "L"
-    return bytes(network.SerializeToString())
 
 
 def _melody(pitch: F32, throat: float, rng: random.Random) -> F32:

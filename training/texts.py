@@ -23,7 +23,7 @@ def sentences(rng: random.Random, novels: Path, share: float, fragments: float =
             yield text
 
 
-def _read(prose: list[str], rng: random.Random, fragments: float) -> str:
+def _read(prose: list[list[str]], rng: random.Random, fragments: float) -> str:
     text = draw_reading(prose, rng)
     words = text.split()
     # With no fragments nothing is drawn for them: a seed then says what it said before there were any.

