@@ -17,7 +17,7 @@ from training.placing import placed
 from training.tokenizer import Tokenizer
 
 SHARES = {
-    "kokoro": 0.43, "hibari": 0.36, "rhvoice": 0.09, "flite": 0.04, "pico": 0.04, "festival": 0.02,
+    "kokoro": 0.52, "hibari": 0.27, "rhvoice": 0.09, "flite": 0.04, "pico": 0.04, "festival": 0.02,
     "espeak": 0.02,
 }  # fmt: skip
 """How often a clip is of which synthesizer: the natural ones count most, and the one with the most texts.
