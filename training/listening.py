@@ -11,13 +11,13 @@ import torch
 
 from training.acoustics import Acoustics
 from training.corpus import RATE, Speech, read_shard
-from training.features import Lengths, log_mel, masked, normalize, swayed, warped
+from training.features import Lengths, blended, flattened, log_mel, masked, normalize, swayed, warped
 from training.pace import Placed, play
 from training.placing import placed
 from training.tokenizer import Tokenizer
 
 SHARES = {
-    "kokoro": 0.52, "hibari": 0.27, "rhvoice": 0.09, "flite": 0.04, "pico": 0.04, "festival": 0.02,
+    "kokoro": 0.50, "hibari": 0.29, "rhvoice": 0.09, "flite": 0.04, "pico": 0.04, "festival": 0.02,
     "espeak": 0.02,
 }  # fmt: skip
 """How often a clip is of which synthesizer: the natural ones count most, and the one with the most texts.
@@ -29,9 +29,6 @@ SILENT = 0.03
 JOINED = (0.16, 0.05)
 """Share of clips with a second sentence after a pause, and of those with a third one, too."""
 BATCH_SECONDS = {"cpu": 64.0, "cuda": 1000.0}
-VIEWS = 2
-"""Times that a batch has each clip, at the same pace, in other rooms and with other throats and masks: the
-model should hear the same (`train.disagreement`)."""
 ROUNDED = RATE // 2
 """A batch's clips are so many samples long, or twice as many, and so on: little padding, and few shapes."""
 DRAWN = 64
@@ -50,7 +47,7 @@ VOICES = 600
 
 
 class Batch(NamedTuple):
-    """Clips of like length, VIEWS times: first all of them once, then all of them again."""
+    """Clips of like length."""
 
     features: torch.Tensor
     """(B, T, 128) float32, on the device."""
@@ -156,7 +153,7 @@ class Listening:
                 steps = -(-plan.length // ROUNDED)
                 plans = waiting.setdefault(steps, [])
                 plans.append(plan)
-                if (len(plans) + 1) * VIEWS * steps * ROUNDED > BATCH_SECONDS[self._device] * RATE:
+                if (len(plans) + 1) * steps * ROUNDED > BATCH_SECONDS[self._device] * RATE:
                     yield self._batch(waiting.pop(steps), steps * ROUNDED)
 
     def _plan(self, numbers: npt.NDArray[np.int64]) -> _Plan:
@@ -193,13 +190,12 @@ class Listening:
         return int(RATE * (rng.uniform(0.0, 0.05) if rng.random() < 0.25 else longest * share))
 
     def _batch(self, plans: list[_Plan], longest: int) -> Batch:
-        said = self._said(plans, longest).repeat(VIEWS, 1)
-        plans = plans * VIEWS
         lengths = np.array([plan.length for plan in plans])
         silent = np.array([not plan.numbers for plan in plans])
-        heard = self._acoustics.heard(said, lengths, silent, self.hardness)
-        columns, counts = warped(log_mel(heard, lengths), lengths // STEP, self._rng, VIEWS)
-        features = masked(normalize(swayed(columns, self._rng), counts), counts, self._rng)
+        heard = self._acoustics.heard(self._said(plans, longest), lengths, silent, self.hardness)
+        columns, counts = warped(log_mel(heard, lengths), lengths // STEP, self._rng)
+        features = blended(normalize(swayed(columns, self._rng), counts), counts, self._rng)
+        features = masked(flattened(features, counts, self._rng), counts, self._rng)
         texts = [[token for n in plan.numbers for token in self._corpus.tokens[n]] for plan in plans]
         tokens = np.zeros((len(plans), max(1, *map(len, texts))), np.int64)
         for row, text in zip(tokens, texts, strict=True):

@@ -15,8 +15,9 @@ from torch import nn
 BETAS, EPSILON, DECAY = (0.9, 0.98), 1e-8, 1e-3
 MOMENTUM = 0.95
 CLIP_NORM = 2.0
-AVERAGED_STEPS = 400
-"""The weights that are exported are a running mean over about so many steps."""
+AVERAGED_STEPS = 2000
+"""The weights that are exported are a running mean over about so many steps: a few batches of a minute tell
+little of where to go, and what one step loses another has."""
 MATRIX = re.compile(r"nemo\.encoder\.layers\..*(linear.*|pointwise_conv\d)\.weight")
 TURNS = ((3.4445, -4.7750, 2.0315),) * 5
 """Of the Newton-Schulz iteration: a, b, c of aX + bXX'X + c(XX')^2 X; Jordan et al. (2024)."""
