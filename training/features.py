@@ -198,7 +198,7 @@ def blended(columns: torch.Tensor, lengths: Lengths, rng: np.random.Generator) -
 
 
 def flattened(columns: torch.Tensor, lengths: Lengths, rng: np.random.Generator) -> torch.Tensor:
-    """Normalized columns -> the same, in some clips with more energy and less contrast; normalized again."""
+    """Normalized columns -> the same; some with more or less energy and contrast. Normalized again."""
     chosen = rng.random(len(columns)) < FLATTENED
     gains = np.ones((len(columns), MELS), np.float32)
     gains[chosen, 0] = rng.uniform(*ENERGY, chosen.sum())
