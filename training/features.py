@@ -79,9 +79,9 @@ def log_mel(sound: torch.Tensor, lengths: Lengths) -> torch.Tensor:
 def warped(columns: torch.Tensor, lengths: Lengths, rng: np.random.Generator) -> tuple[torch.Tensor, Lengths]:
     """Another throat and another pace: the mel axis and the time axis stretched, and not everywhere alike."""
     count, device = len(columns), columns.device
-    chosen = rng.random(count) < WARPED
-    columns = _uttered(columns, np.where(chosen, rng.uniform(0.9, 1.12, count), 1.0), rng)
-    pace = np.where(chosen, rng.uniform(0.88, 1.14, count), 1.0)
+    high = np.where(rng.random(count) < WARPED, rng.uniform(0.9, 1.12, count), 1.0)
+    columns = _uttered(columns, high, rng)
+    pace = np.where(rng.random(count) < WARPED, rng.uniform(0.88, 1.14, count), 1.0)
     stretched = (lengths * pace).astype(np.int64)
     longest = -(-int(stretched.max()) // LIKE) * LIKE
     times = _times(longest, pace, rng, device)

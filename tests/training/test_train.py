@@ -29,6 +29,8 @@ def test_a_run_that_has_lost_what_it_knew_is_ended(reached: list[float], *, lost
 def test_the_rate_rises_by_steps_and_is_at_its_end_when_the_time_is_up() -> None:
     assert learning_rate(0.0, 0, 1e-3) < learning_rate(0.0, 50, 1e-3) < learning_rate(0.0, 500, 1e-3)
     assert learning_rate(0.0, 500, 1e-3) == pytest.approx(1e-3)
+    assert learning_rate(0.6, 500, 1e-3) == pytest.approx(1e-3)
+    assert 1e-4 < learning_rate(0.9, 500, 1e-3) < learning_rate(0.8, 500, 1e-3) < 0.9e-3
     assert learning_rate(1.0, 500, 1e-3) == learning_rate(1.7, 500, 1e-3) == pytest.approx(1e-5)
 
 
