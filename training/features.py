@@ -17,6 +17,9 @@ Lengths = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
 MELS = 128
+COSINES = dct(np.eye(MELS, dtype=np.float32), axis=1, norm="ortho")
+"""(128, 128), a column a cosine along the mel axis: mel columns times it are cepstra, those times its
+transpose mel columns."""
 LIKE = 16
 """Batches are some of these columns long, so that a GPU meets the same shapes again."""
 WARPED = 0.6
@@ -50,9 +53,9 @@ what people say lies that much nearer to other words."""
 VAGUE, VAGUEST, VAGUE_COLUMNS = 0.5, 0.8, (4, 16)
 """Share of clips whose spectra wander, how far at most against how they move in speech, and how many columns
 they take from one place to the next."""
-ORDERS, MOVES, FALL = 16, 0.6, 0.7
-"""Of the wandering: cosines along the mel axis, the first of such a height, the others lower by this power of
-their number: about as the normalized columns of speech move."""
+ORDERS, MOVES, FALL = 16, 4.8, 0.7
+"""Of the wandering: COSINES but the first, the next one moved so far, the others less by this power of their
+number: about as the normalized columns of speech move."""
 FLATTENED, ENERGY, CONTRAST, FORMANTS = 0.5, (0.8, 1.35), (0.6, 1.15), slice(3, 20)
 """Share of clips whose energy moves more or less, and whose spectra show less or more, and which cosines
 along the mel axis tell the sounds. Of people's readings version 11 had 36 % of the words wrong: with 0.7 of
@@ -191,10 +194,10 @@ def blended(columns: torch.Tensor, lengths: Lengths, rng: np.random.Generator) -
     places = 2 + columns.shape[1] // int(rng.integers(*VAGUE_COLUMNS))
     drawn = placed(rng.standard_normal((count, ORDERS, places)).astype(np.float32), device)
     far = torch.nn.functional.interpolate(drawn, columns.shape[1], mode="linear", align_corners=True)
-    orders, mels = torch.arange(1.0, ORDERS + 1.0), torch.arange(0.5, MELS)
-    cosines = (orders[:, None] * mels * (np.pi / MELS)).cos() * (MOVES * orders**-FALL)[:, None]
+    orders = np.arange(1, ORDERS + 1, dtype=np.float32)
+    moves = placed(COSINES[:, 1 : ORDERS + 1].T * (MOVES * orders[:, None] ** -FALL), device)
     far = far.transpose(1, 2) * _column(size, device)[..., None]
-    return normalize(mixed + far @ cosines.to(device), lengths)
+    return normalize(mixed + far @ moves, lengths)
 
 
 def flattened(columns: torch.Tensor, lengths: Lengths, rng: np.random.Generator) -> torch.Tensor:
@@ -203,7 +206,7 @@ def flattened(columns: torch.Tensor, lengths: Lengths, rng: np.random.Generator)
     gains = np.ones((len(columns), MELS), np.float32)
     gains[chosen, 0] = rng.uniform(*ENERGY, chosen.sum())
     gains[chosen, FORMANTS] = rng.uniform(*CONTRAST, (chosen.sum(), 1))
-    cosines = placed(dct(np.eye(MELS, dtype=np.float32), axis=1, norm="ortho"), columns.device)
+    cosines = placed(COSINES, columns.device)
     cepstra = (columns @ cosines) * placed(gains, columns.device)[:, None]
     return normalize(cepstra @ cosines.T, lengths)
 
