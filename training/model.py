@@ -14,7 +14,7 @@ from torch import nn
 
 from training.features import MELS, Lengths
 from training.lattice import Cells
-from training.placing import placed
+from training.placing import in_bfloat16, placed
 from training.tdt_loss import DURATIONS, SIGMA
 
 WIDTH, HEADS, CHANNELS, HIDDEN = 144, 4, 64, 256
@@ -43,6 +43,12 @@ class Recognizer(nn.Module):
         """The blank's token number, the last."""
         return len(self.labels)
 
+    def freeze(self, layers: int) -> None:
+        """Leave the first layers as they are, and what is before them; none of either if `layers` is 0."""
+        encoder = self.nemo.encoder
+        for module in (encoder.pre_encode, *encoder.layers[:layers]) if layers else ():
+            module.requires_grad_(requires_grad=False).eval()
+
     def encode(self, features: torch.Tensor, lengths: Lengths) -> torch.Tensor:
         """(B, T, 128) float32 normalized columns -> (B, T / 8, 144) float32; see `frames_of`."""
         encoder = self.nemo.encoder
@@ -54,7 +60,7 @@ class Recognizer(nn.Module):
             rows = [self._subsampled(row[:length]) for row, length in zip(features, lengths, strict=True)]
             padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
             ends = torch.from_numpy(frames_of(lengths))
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16(padded.device)):
                 encoded, _ = encoder(audio_signal=padded, length=ends, bypass_pre_encode=True)
         joined: torch.Tensor = encoded.transpose(1, 2).float()
         return joined
@@ -74,7 +80,7 @@ class Recognizer(nn.Module):
     def join(
         self, encoded: torch.Tensor, tokens: torch.Tensor, lengths: torch.Tensor, cells: Cells
     ) -> torch.Tensor:
-        """(B, T, 144), (B, U) int64 and N cells -> (N, V + 1 + 5) bfloat16 logits, durations last."""
+        """(B, T, 144), (B, U) int64 and N cells -> (N, V + 1 + 5) logits, durations last."""
         predicted, _, _ = self.nemo.decoder(targets=tokens, target_length=lengths)
         joint, (clip, frame, token) = self.nemo.joint, cells.at
         heard, written = joint.enc(encoded), joint.pred(predicted.transpose(1, 2))
@@ -85,7 +91,7 @@ class Recognizer(nn.Module):
         else:
             at, after = clip * heard.shape[1] + frame, clip * written.shape[1] + token
             both = heard.flatten(0, 1).index_select(0, at) + written.flatten(0, 1).index_select(0, after)
-        with torch.autocast(encoded.device.type, torch.bfloat16):
+        with torch.autocast(encoded.device.type, torch.bfloat16, enabled=in_bfloat16(encoded.device)):
             logits: torch.Tensor = joint.joint_net(both)
         return logits
 

@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from training.placing import in_bfloat16
+
 BETAS, EPSILON, DECAY = (0.9, 0.98), 1e-8, 1e-3
 MOMENTUM = 0.95
 CLIP_NORM = 2.0
@@ -121,8 +123,8 @@ class Optimizer:
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
-    """(K, rows, columns) float32 -> the nearest matrices whose singular values are all about 1, bfloat16."""
-    turned = matrices.bfloat16()
+    """(K, rows, columns) float32 -> the nearest matrices whose singular values are all about 1."""
+    turned = matrices.bfloat16() if in_bfloat16(matrices.device) else matrices
     tall = turned.shape[1] > turned.shape[2]
     if tall:
         turned = turned.mT.contiguous()

@@ -108,6 +108,8 @@ def worker(rank: int, asked: argparse.Namespace, corpus: Corpus) -> None:
         meeting = f"file://{asked.work / 'meeting'}"
         dist.init_process_group("gloo", meeting, timedelta(hours=6), asked.processes, rank)
     model = load(asked.start, read_labels(VOCABULARY), asked.layers).to(asked.device)
+    model.train()
+    model.freeze(asked.frozen)
     optimizer = Optimizer(model)
     started = time.monotonic() - resumed(model, optimizer, asked.work)
     rng = np.random.default_rng((asked.seed, rank, optimizer.steps))
@@ -116,7 +118,6 @@ def worker(rank: int, asked: argparse.Namespace, corpus: Corpus) -> None:
     listening.hardness = HARDNESS
     batches = ahead(listening.batches()) if asked.device == "cuda" else listening.batches()
     texts = pages(random.Random(int(rng.integers(1 << 31))), asked.novels, asked.device)
-    model.train()
     reported = saved = time.monotonic()
     history: list[tuple[torch.Tensor, float]] = []
     reached: list[float] = []
@@ -201,6 +202,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, required=True, help="how long to train")
     parser.add_argument("--start", type=Path, default=HERE / FLOAT, help="float checkpoint to start from")
     parser.add_argument("--layers", type=int, default=0, help="grow the encoder to so many")
+    parser.add_argument("--frozen", type=int, default=0, help="leave the first so many layers as they are")
     parser.add_argument("--peak", type=float, default=PEAK_RATE, help="highest learning rate")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if CUDA else "cpu")

@@ -11,7 +11,8 @@ pytest.importorskip("nemo.collections.asr.models")
 from safetensors.torch import load_file, save_file  # noqa: E402  # only where it is installed
 
 from training.mean import mean  # noqa: E402  # only where they are installed
-from training.model import FLOAT, depth, frames_of, grown, load, read_labels  # noqa: E402  # as above
+from training.model import FLOAT, LAYER, depth, frames_of, grown, load, read_labels  # noqa: E402  # as above
+from training.optimizer import Optimizer  # noqa: E402  # as above
 
 ROOT = Path(__file__).parents[2]
 CHECKPOINT = ROOT / "training" / FLOAT
@@ -34,6 +35,23 @@ def test_a_grown_encoder_gives_nearly_what_the_small_one_gave(more: int) -> None
 def test_an_encoder_does_not_shrink() -> None:
     with pytest.raises(ValueError, match=f"{HELD} layers can't shrink to {HELD - 1}"):
         load(CHECKPOINT, LABELS, layers=HELD - 1)
+
+
+@pytest.mark.parametrize("frozen", [0, HELD // 2])
+def test_frozen_layers_stay_as_they_are_and_the_others_learn(frozen: int) -> None:
+    torch.manual_seed(2)
+    model = load(CHECKPOINT, LABELS)
+    model.train()
+    model.freeze(frozen)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = Optimizer(model)
+    model.encode(torch.randn(2, 200, 128), np.array([200, 163])).square().mean().backward()
+    optimizer.step(1e-3)
+    after = model.state_dict()
+    moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    layers = {int(found[2]) for name in moved if (found := LAYER.fullmatch(name))}
+    assert layers == set(range(frozen, HELD))
+    assert any("pre_encode" in name for name in moved) == (frozen == 0)
 
 
 @pytest.mark.parametrize(("held", "layers"), [(2, 3), (2, 4), (3, 7), (4, 4)])
