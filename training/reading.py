@@ -20,6 +20,8 @@ from training.tokenizer import Tokenizer
 
 COMMANDS = 0.3
 """Share of commands among the sentences."""
+MIXED = 0.2
+"""Share of the rest with words of elsewhere: less than is heard, since here it matters what follows what."""
 SENTENCES = {"cpu": 32, "cuda": 500}
 
 
@@ -34,7 +36,7 @@ class Page(NamedTuple):
 
 def pages(rng: random.Random, novels: Path, device: str) -> Iterator[Page]:
     """Batches without end; `novels` as `read_prose` takes them."""
-    texts, tokenizer = sentences(rng, novels, COMMANDS), Tokenizer()
+    texts, tokenizer = sentences(rng, novels, COMMANDS, mixed=MIXED), Tokenizer()
     while True:
         yield page([tokenizer.encode(next(texts)) for _ in range(SENTENCES[device])], device)
 

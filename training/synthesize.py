@@ -15,7 +15,7 @@ import soxr
 
 from training.corpus import RATE, SHARD_CLIPS, Clip, write_shard
 from training.synthesizers import FAST, Synthesizer, kokoro
-from training.texts import FRAGMENTS, sentences
+from training.texts import FRAGMENTS, MIXED, sentences
 
 COMMANDS = 0.5
 """Share of sentences that are commands, where none is asked for; the rest is general English."""
@@ -44,6 +44,9 @@ def main() -> None:
     parser.add_argument(
         "--fragments", type=float, default=FRAGMENTS, help="share of the rest that lacks its beginning"
     )
+    parser.add_argument(
+        "--mixed", type=float, default=MIXED, help="share of the rest that has words of elsewhere, 0 to 1"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kokoro-voices", type=Path, help="the folder `voices` of the npm package kokoro-js")
     parser.add_argument(
@@ -55,7 +58,8 @@ def main() -> None:
     speak = kokoro(asked.kokoro_voices) if asked.tool == "kokoro" else FAST[asked.tool]()
     asked.out.mkdir(parents=True, exist_ok=True)
     rng = random.Random(f"{asked.tool} {asked.seed}")
-    endless = clips(asked.tool, speak, sentences(rng, asked.novels, asked.commands, asked.fragments), rng)
+    texts = sentences(rng, asked.novels, asked.commands, asked.fragments, asked.mixed)
+    endless = clips(asked.tool, speak, texts, rng)
     shard, hours, started = 0, 0.0, time.monotonic()
     while hours < asked.hours:
         rows = [next(endless) for _ in range(SHARD_CLIPS)]

@@ -5,20 +5,31 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from training.commands import Commands
-from training.prose import draw_reading, read_prose
+from training.prose import Vocabulary, draw_reading, read_prose
 from training.tokenizer import Tokenizer
 
 FRAGMENTS = 0.08
 """Share of general English that lacks its beginning: not everything that is heard starts with a sentence."""
+MIXED = 0.5
+"""Share of general English with words that do not belong there, so that all of them are heard."""
 FEWEST_WORDS = 3
 """A sentence keeps at least so many, and loses at least one."""
 
 
-def sentences(rng: random.Random, novels: Path, share: float, fragments: float = FRAGMENTS) -> Iterator[str]:
+def sentences(
+    rng: random.Random, novels: Path, share: float, fragments: float = FRAGMENTS, mixed: float = MIXED
+) -> Iterator[str]:
     """Commands (so many of all) and prose without end; what the vocabulary cannot write is left out."""
     commands, prose, tokenizer = Commands(rng), read_prose(novels), Tokenizer()
+    vocabulary = Vocabulary(prose)
     while True:
-        text = commands.draw() if rng.random() < share else _read(prose, rng, fragments)
+        if rng.random() < share:
+            text = commands.draw()
+        else:
+            text = _read(prose, rng, fragments)
+            # Where there are none nothing is drawn for them: a seed then says what it said before.
+            if mixed and rng.random() < mixed:
+                text = vocabulary.exchanged(text, rng)
         if tokenizer.knows(text):
             yield text
 
@@ -26,7 +37,6 @@ def sentences(rng: random.Random, novels: Path, share: float, fragments: float =
 def _read(prose: list[list[str]], rng: random.Random, fragments: float) -> str:
     text = draw_reading(prose, rng)
     words = text.split()
-    # With no fragments nothing is drawn for them: a seed then says what it said before there were any.
     if not fragments or len(words) <= FEWEST_WORDS or rng.random() >= fragments:
         return text
     return " ".join(words[rng.randint(1, len(words) - FEWEST_WORDS) :])

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -42,20 +43,49 @@ def test_as_many_sentences_are_commands_as_are_asked_for(
 ) -> None:
     read = "She looked at the sea for a long time."
     monkeypatch.setattr(texts, "read_prose", lambda _: [[read]] * 4)
-    endless = texts.sentences(random.Random(2), Path(), share, fragments=0.0)
+    endless = texts.sentences(random.Random(2), Path(), share, fragments=0.0, mixed=0.0)
     assert list(itertools.islice(endless, 200)).count(read) in prose
 
 
 def test_some_of_the_prose_lacks_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     read = "She looked at the sea for a long time."
     monkeypatch.setattr(texts, "read_prose", lambda _: [[read]] * 4)
-    endless = texts.sentences(random.Random(2), Path(), 0.0, fragments=0.5)
+    endless = texts.sentences(random.Random(2), Path(), 0.0, fragments=0.5, mixed=0.0)
     drawn = list(itertools.islice(endless, 200))
     assert 70 < drawn.count(read) < 130
     assert all(read.endswith(text) for text in drawn)
     fragments = {text for text in drawn if text != read}
     assert len(fragments) == len(read.split()) - texts.FEWEST_WORDS
     assert min(len(text.split()) for text in fragments) == texts.FEWEST_WORDS
+
+
+def test_some_of_the_prose_has_words_of_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prose, "FAMILIAR", 3)
+    read = "Anna saw the owl and the mouse and the hawk at noon."
+    others = ["The owl and the cat.", "The cat and the dog.", "A dog at dawn.", "A mouse at noon."]
+    monkeypatch.setattr(texts, "read_prose", lambda _: [[read], others])
+    words = prose.Vocabulary([[read], others]).words
+    # Neither the three that are most common, nor names, nor what is there but once.
+    assert words == ["cat", "dog", "mouse", "noon", "owl"]
+    rng = random.Random(6)
+    mixed = [prose.Vocabulary([[read], others]).exchanged(read, rng) for _ in range(400)]
+    # It stays, comes back, or comes in the place of one of the two others: 0.5 + 0.1 + 0.2 times a sentence.
+    assert sum(text.count("mouse") for text in mixed) == pytest.approx(0.8 * 400, abs=40)
+    assert all(re.fullmatch(r"Anna saw the \w+ and the \w+ and the hawk at \w+\.", text) for text in mixed)
+    assert {text.split()[3] for text in mixed} == set(words)
+
+
+@pytest.mark.parametrize(
+    ("mixed", "changed"), [(0.0, range(1)), (0.5, range(60, 141)), (1.0, range(150, 201))]
+)
+def test_as_much_of_the_prose_is_mixed_as_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, mixed: float, changed: range
+) -> None:
+    read = "Old owls and young mice see old mice and young owls."
+    monkeypatch.setattr(prose, "FAMILIAR", 1)
+    monkeypatch.setattr(texts, "read_prose", lambda _: [[read]] * 4)
+    endless = texts.sentences(random.Random(2), Path(), 0.0, fragments=0.0, mixed=mixed)
+    assert sum(text != read for text in itertools.islice(endless, 200)) in changed
 
 
 def test_prose_has_examples_definitions_terms_quotations_and_narration(
