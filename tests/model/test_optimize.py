@@ -44,6 +44,7 @@ def ids(clip: Clip) -> str:
     return clip.name
 
 
+@pytest.mark.exact_products
 def test_the_embedded_model_is_rewritten_and_found_again(verdict: Verdict, cache: Path) -> None:
     assert verdict.encoder is not None
     assert not verdict.fault
@@ -54,6 +55,7 @@ def test_the_embedded_model_is_rewritten_and_found_again(verdict: Verdict, cache
     assert optimize(FOLDER, cache, window_s=WINDOW_S) == verdict
 
 
+@pytest.mark.exact_products
 @pytest.mark.parametrize("clip", clips(), ids=ids)
 def test_every_clip_has_the_same_tokens_at_the_same_frames(
     clip: Clip, recognizers: tuple[TdtRecognizer, TdtRecognizer]
@@ -65,6 +67,7 @@ def test_every_clip_has_the_same_tokens_at_the_same_frames(
     assert [token[:3] for token in original.tokens] == [token[:3] for token in rewritten.tokens]
 
 
+@pytest.mark.exact_products
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="was seen on x86-64 alone")
 def test_windows_of_any_length_give_what_the_original_gives_bit_by_bit(verdict: Verdict) -> None:
     original = AcousticModel(FOLDER, threads=2)

@@ -13,6 +13,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "ears-edge" / "optimized"
 
 
+@pytest.mark.exact_products
 def test_the_embedded_model_can_be_optimized(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "optimize", "embedded"]) == 0
     assert "optimized" in capsys.readouterr().out

@@ -37,6 +37,7 @@ def test_a_pointwise_convolution_becomes_a_product_of_the_same_bits(
     assert np.array_equal(run(made.before, x=x), run(made.after, x=x))
 
 
+@pytest.mark.exact_products
 def test_one_of_two_axes_does_so_too(tmp_path: Path) -> None:
     source = quantized(convolution(noise(6, CHANNELS, 1, 1), bias=True, rank=4), tmp_path)
     made = step(pointwise_to_matmul, source)

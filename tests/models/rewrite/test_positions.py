@@ -50,6 +50,7 @@ def folded(source: onnx.ModelProto, folder: Path, frames: int) -> Step:
     return step(partial(fold_positions, frames=frames), quantized(source, folder))
 
 
+@pytest.mark.exact_products
 @pytest.mark.parametrize("frames", [8, REACH, 3 * REACH], ids=["cut", "whole", "more than there is"])
 def test_projected_positions_are_those_that_were_projected_each_time_bit_by_bit(
     frames: int, tmp_path: Path
@@ -68,6 +69,7 @@ def test_projected_positions_are_those_that_were_projected_each_time_bit_by_bit(
         run(made.after, x=noise(1, longest + 1, SIZE))
 
 
+@pytest.mark.exact_products
 def test_layers_share_the_cut(tmp_path: Path) -> None:
     source = attention()
     node, graph = helper.make_node, source.graph

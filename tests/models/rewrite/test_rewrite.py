@@ -40,6 +40,7 @@ def test_every_pattern_of_the_embedded_encoder_is_found(tmp_path: Path) -> None:
     assert [value.name for value in graph.output] == ["outputs", "encoded_lengths"]
 
 
+@pytest.mark.exact_products
 def test_the_embedded_encoder_says_the_same_for_signals_of_any_length_bit_by_bit() -> None:
     source = onnx.load(EMBEDDED)
     rewritten = onnx.load(EMBEDDED)
