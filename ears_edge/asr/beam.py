@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from ears_edge.asr.tdt import DecoderState, JointOutput, Token
+from ears_edge.asr.word_model import Context, WordModel
 from ears_edge.errors import InferenceError
 from ears_edge.units import F32
 
@@ -78,6 +79,8 @@ class Beam:
         blank: int,
         max_symbols: int = 10,
         temperature: float = 1.0,
+        words: WordModel | None = None,
+        word_weight: float = 0.0,
     ) -> None:
         """Set it up.
 
@@ -89,9 +92,12 @@ class Beam:
             max_symbols: Tokens allowed on one frame before it is left.
             temperature: What all logits are divided by, so that a model that is too sure still weighs what
                 it holds for less likely. The confidence of a token is that of the model itself.
+            words: How likely words are by themselves; None if nothing but what is heard shall count.
+            word_weight: What their nats are multiplied by before they are added to a reading's.
         """
         self._joints, self._size, self._temperature = joints, size, np.float32(temperature)
         self._vocabulary, self._blank, self._max_symbols = vocabulary, blank, max_symbols
+        self._words, self._word_weight = words, word_weight
 
     def __call__(self, frames: F32, state: DecoderState, stop: int) -> tuple[list[Token], DecoderState]:
         """Decode encoder frames, from where `state` stands.
@@ -140,15 +146,19 @@ class Beam:
             readings = heapq.nlargest(self._size, readings, key=_score)
             logits, hidden, cell = self._joints(frame, [reading.state for reading in readings])
             staying: Place = {}
-            for score, row, token, duration, confidence in self._steps(readings, logits, left):
-                reading = readings[row]
+            for likely, row, token, duration, confidence in self._steps(readings, logits, left):
+                reading, score = readings[row], likely
                 full = reading.emitted + 1 >= self._max_symbols
                 step = duration or int(full or token == self._blank)
                 if token == self._blank:
                     reached = reading._replace(score=score, emitted=0)
                 else:
                     text = texts.setdefault((reading.text, token), len(texts) + 1)
-                    state = DecoderState(token, hidden[:, row : row + 1], cell[:, row : row + 1])
+                    weighed, context = self._weigh(reading.state.context, token)
+                    score = likely + weighed
+                    state = DecoderState(
+                        token, hidden[:, row : row + 1], cell[:, row : row + 1], context=context
+                    )
                     emitted = 0 if step else reading.emitted + 1
                     after = state._replace(skip=step, emitted=emitted)
                     link = _Link(Token(token, t, duration, confidence, after), reading.last)
@@ -159,6 +169,13 @@ class Beam:
                 else:
                     _put(staying, reached)
             readings = list(staying.values())
+
+    def _weigh(self, context: Context | None, token: int) -> tuple[float, Context | None]:
+        """What the words that a text has so far make of its next token, and where it stands then."""
+        if self._words is None:
+            return 0.0, None
+        nats, after = self._words.after(context or self._words.start, token)
+        return self._word_weight * nats, after
 
     def _steps(self, readings: Sequence[_Reading], logits: F32, left: Sequence[float]) -> Iterator[_Step]:
         """The steps on from some readings that are likely enough, beside those that have left the frame."""

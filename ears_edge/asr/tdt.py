@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ears_edge.asr.word_model import Context
 from ears_edge.units import F32
 
 
@@ -19,6 +20,8 @@ class DecoderState(NamedTuple):
     """Encoder frames to pass over before the search goes on: what the last duration jumped past the end."""
     emitted: int = 0
     """Tokens already emitted on the frame where the search goes on."""
+    context: Context | None = None
+    """Where the text stands, for a search that weighs words; None at its beginning."""
 
 
 class Token(NamedTuple):

@@ -10,6 +10,7 @@ from ears_edge.asr.beam import Beam
 from ears_edge.asr.providers import ON_CPU, Placement
 from ears_edge.asr.tdt import DecoderState, Token, greedy
 from ears_edge.asr.tokenizer import Tokenizer
+from ears_edge.asr.word_model import WordModel
 from ears_edge.dsp.features import normalize
 from ears_edge.models.folder import ModelFolder, ModelInfo
 from ears_edge.units import F32, HOP
@@ -122,6 +123,8 @@ def _search(
             blank=blank,
             max_symbols=most,
             temperature=folder.info.temperature,
+            words=WordModel.load(folder.words, folder.pieces) if folder.words else None,
+            word_weight=folder.info.word_weight,
         )
     return lambda frames, state, stop: greedy(
         frames[:stop], state, model.joint, vocabulary=model.vocabulary, blank=blank, max_symbols=most

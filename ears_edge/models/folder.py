@@ -50,6 +50,8 @@ class ModelInfo:
     """Readings that are followed side by side; with 1 the search is greedy."""
     temperature: Annotated[float, Bounds(ge=0.1, le=10)] = 1.0
     """What a beam search divides the logits by: the surer of itself a model is, the more."""
+    word_weight: Annotated[float, Bounds(ge=0, le=2)] = 0.0
+    """How much the likelihood of words themselves counts in a beam search; above 0 it takes `words.npz`."""
 
     def language(self, asked: str | None) -> str | None:
         """The model's own code for a language tag such as `en-US`; None if none was asked for.
@@ -93,6 +95,8 @@ class ModelFolder:
     """The vocabulary by token id; white space is written as U+2581; blank is the last."""
     config: ModelConfig
     info: ModelInfo
+    words: Path | None = None
+    """The list of words and pairs of words, if they are to count."""
 
     @classmethod
     def open(cls, path: Path) -> "ModelFolder":
@@ -106,6 +110,7 @@ class ModelFolder:
         if not path.is_dir():
             raise ModelNotFoundError(f"{path}: no such model folder. Give a folder in the onnx-asr layout.")
         pieces = read_vocabulary(path / layout.VOCABULARY)
+        info = _read_info(path)
         return cls(
             path=path,
             encoder=_pick(path, layout.ENCODER),
@@ -113,7 +118,8 @@ class ModelFolder:
             float_encoder=_first(path, layout.floats(layout.ENCODER)),
             pieces=pieces,
             config=read_config(path / layout.CONFIG),
-            info=_read_info(path),
+            info=info,
+            words=path / layout.WORDS if info.beam_size > 1 and info.word_weight else None,
         )
 
 

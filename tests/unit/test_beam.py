@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from ears_edge.asr import beam
 from ears_edge.asr.beam import Beam, Joints
 from ears_edge.asr.tdt import DecoderState, JointOutput, Token, greedy
+from ears_edge.asr.tokenizer import SPACE
+from ears_edge.asr.word_model import WordModel
 from ears_edge.errors import InferenceError
 from ears_edge.units import F32
 
@@ -52,8 +54,30 @@ def noise(seed: int, length: int) -> F32:
     return np.random.default_rng(seed + 1).normal(size=(length, 2)).astype(np.float32)
 
 
-def search(say: Say, size: int = 4, temperature: float = 1.0) -> Beam:
-    return Beam(joints(say), size=size, vocabulary=3, blank=BLANK, max_symbols=MOST, temperature=temperature)
+WORD_WEIGHT = 0.5
+WORDS = WordModel(
+    [SPACE + "a", "b", "<blk>"],
+    words=["a", "ab"],
+    chances=np.array([0.04, 0.96]),
+    begins=np.array([0, 1, 1, 2]),
+    followers=np.array([1, 0]),
+    shares=np.array([1.0, 1.0]),
+    trust=np.array([0.5, 0, 0.1]),
+)
+"""A begins a word, B goes on with it; "ab" is the likelier one, but less so where a sentence begins."""
+
+
+def search(say: Say, size: int = 4, temperature: float = 1.0, words: WordModel | None = None) -> Beam:
+    return Beam(
+        joints(say),
+        size=size,
+        vocabulary=3,
+        blank=BLANK,
+        max_symbols=MOST,
+        temperature=temperature,
+        words=words,
+        word_weight=WORD_WEIGHT,
+    )
 
 
 def chances(say: Say, frames: F32) -> dict[tuple[int, ...], float]:
@@ -88,6 +112,52 @@ def test_followed_to_the_end_the_likeliest_of_all_readings_is_found(seed: int, l
     found = chances(say, frames)
     assert sum(found.values()) == pytest.approx(1, rel=1e-4)
     assert found[tuple(token.id for token in tokens)] == pytest.approx(max(found.values()), rel=1e-4)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 500), st.integers(1, 3))
+def test_what_is_found_is_the_likeliest_by_what_is_heard_and_by_its_words(seed: int, length: int) -> None:
+    say, frames = random(seed, 1.5, durations=2), noise(seed, length)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(beam, "HOPELESS", math.inf)
+        tokens, _ = search(say, size=1000, words=WORDS)(frames, START, length)
+    found = {
+        said: chance * math.exp(WORD_WEIGHT * weighed(said)) for said, chance in chances(say, frames).items()
+    }
+    assert found[tuple(ids(tokens))] == pytest.approx(max(found.values()), rel=1e-4)
+
+
+def weighed(said: Sequence[int]) -> float:
+    total, context = 0.0, WORDS.start
+    for token in said:
+        nats, context = WORDS.after(context, token)
+        total += nats
+    return total
+
+
+@given(st.integers(0, 500), st.integers(1, 12), st.data())
+def test_words_are_weighed_across_the_stop(seed: int, length: int, data: st.DataObject) -> None:
+    say, frames = random(seed, 3.0, durations=5), noise(seed, length)
+    stop = data.draw(st.integers(0, length))
+    told, state = search(say, words=WORDS)(frames, START, stop)
+    more, after = search(say, words=WORDS)(frames[stop:], state, length - stop)
+    context = WORDS.start
+    for token in [*told, *more]:
+        context = WORDS.after(context, token.id)[1]
+        assert token.after.context == context
+    assert (after.context or WORDS.start) == context
+
+
+def test_of_two_that_sound_alike_the_word_that_is_one_is_taken() -> None:
+    """Behind A the model hears blank a little better than B; "ab" is far likelier than "a" and its end."""
+
+    def say(frame: F32, _: DecoderState) -> F32:
+        first = shares(1, 0, 0) if frame[0] == 0 else shares(0, 0.4, 0.6)
+        return np.concatenate((first, shares(0, 1)))
+
+    frames = np.array([[0], [1], [0]], np.float32)
+    assert ids(search(say)(frames, START, 3)[0]) == [A, A]
+    assert ids(search(say, words=WORDS)(frames, START, 3)[0]) == [A, B, A]
 
 
 @given(st.integers(0, 500), st.integers(0, 12))

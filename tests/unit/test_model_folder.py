@@ -212,6 +212,13 @@ CONFIG = '{"model_type": "nemo-conformer-tdt", "features_size": %s, "subsampling
             "beam_size",
             id="no beam at all",
         ),
+        pytest.param(
+            text("model.json", '{"name": "m", "word_weight": -1}'),
+            ModelCorruptError,
+            "model.json",
+            "word_weight",
+            id="words that count less than nothing",
+        ),
         pytest.param(one_state_at_a_time, ModelMismatchError, DECODER, "beam_size", id="batches of one"),
         pytest.param(rename_input, ModelMismatchError, ENCODER, "audio_signal", id="input renamed"),
         pytest.param(other_vocabulary, ModelMismatchError, DECODER, "2001", id="another vocabulary"),
