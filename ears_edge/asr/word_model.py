@@ -116,7 +116,9 @@ class WordModel:
                 names = ("chances", "begins", "followers", "shares", "trust")
                 return cls(pieces, words=words, **{name: tables[name] for name in names})
         except FileNotFoundError as exc:
-            raise ModelNotFoundError(f"{path}: missing. Fetch the model again.") from exc
+            raise ModelNotFoundError(
+                f"{path}: missing. Fetch the model again, or set word_weight in its model.json to 0."
+            ) from exc
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as exc:
             raise ModelCorruptError(f"{path}: {exc}. Fetch the model again.") from exc
 

@@ -136,7 +136,7 @@ def one_array(path: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "error", "said"),
     [
-        pytest.param(lambda path: path.unlink(), ModelNotFoundError, "missing", id="missing"),
+        pytest.param(lambda path: path.unlink(), ModelNotFoundError, "word_weight", id="missing"),
         pytest.param(lambda path: path.write_bytes(b""), ModelCorruptError, "Fetch", id="empty"),
         pytest.param(lambda path: path.write_bytes(b"no zip"), ModelCorruptError, "Fetch", id="no archive"),
         pytest.param(
