@@ -1,8 +1,9 @@
 """Count words for the product's word model: `python -m training.word_model --novels FOLDER --out words.npz`.
 
-Three sources, a third each: the prose that the training's sentences are drawn from, its commands, and the web
-and the books of the world as the package symspellpy has counted them (82 765 words and 243 342 pairs; MIT,
-its pairs from the Google Books Ngram data, CC BY 3.0).
+Three sources, whose words are a third each: the prose that the training's sentences are drawn from, its
+commands, and books as the package symspellpy has counted them (82 765 words and 243 342 pairs; MIT, from the
+Google Books Ngram data, CC BY 3.0). Its pairs are counted on a scale of their own, 23 times as high as its
+words, and are left so: where it has pairs of a word, they outweigh the others.
 """
 
 import argparse
@@ -69,7 +70,7 @@ def web() -> Source:
 
 
 def tables(sources: Sequence[Source]) -> dict[str, Array]:
-    """The arrays of `ears_edge.asr.word_model`, by name; words and pairs of all sources count alike."""
+    """The arrays of `ears_edge.asr.word_model`, by name; each source counts as a whole of its words."""
     single: defaultdict[str, float] = defaultdict(float)
     double: defaultdict[Pair, float] = defaultdict(float)
     for source in sources:

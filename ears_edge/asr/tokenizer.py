@@ -41,6 +41,11 @@ class Tokenizer:
         return piece == UNKNOWN or (piece.startswith("<|") and piece.endswith("|>"))
 
 
+def is_mark(piece: str) -> bool:
+    """Whether a piece stands for itself, such as `<unk>`, and not for what it spells."""
+    return piece.startswith("<") and piece.endswith(">") and len(piece) > 1
+
+
 def _model(pieces: Sequence[str]) -> bytes:
     kinds = _ModelProto.SentencePiece
     proto = _ModelProto()
@@ -49,7 +54,7 @@ def _model(pieces: Sequence[str]) -> bytes:
         entry.piece, entry.score = piece, -float(rank)
         if piece == UNKNOWN:
             entry.type = kinds.UNKNOWN
-        elif piece.startswith("<") and piece.endswith(">") and len(piece) > 1:
+        elif is_mark(piece):
             entry.type = kinds.CONTROL
         else:
             entry.type = kinds.NORMAL

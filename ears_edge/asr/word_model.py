@@ -1,9 +1,9 @@
 """How likely words are by themselves: what a beam search weighs beside what it hears.
 
-A transducer that has heard few texts writes down the sounds ("passward", "two degrees or increase your
-volume"). This knows which words there are, how common they are and which follow which, and is asked while
-they are written, letter by letter: of a word that has only begun, the chance is that of all words which
-begin so. Pure; bytes come from `words.npz` beside a model.
+A transducer that has heard few texts writes down the sounds ("passward"). This knows which words there are,
+how common they are and which follow which, and is asked while they are written, letter by letter: of a word
+that has only begun, the chance is that of all words which begin so. Pure, but for reading `words.npz` beside
+a model.
 
 Source: Gulcehre et al. 2015, arXiv:1503.03535 (shallow fusion); Ortmanns, Ney and Eiden 1996, "Language-model
 look-ahead for large vocabulary speech recognition"; Jelinek and Mercer 1980 (pairs and words mixed).
@@ -20,11 +20,11 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from ears_edge.asr.tokenizer import SPACE
+from ears_edge.asr.tokenizer import SPACE, is_mark
 from ears_edge.errors import ModelCorruptError, ModelNotFoundError
 
 UNKNOWN: Final = 1e-3
-"""The chance of a word that the list does not have; between 1e-4 and 1e-2 there is no difference."""
+"""The chance of a word that the list does not have; 1e-4 and 1e-2 do as well (`training.prompts`)."""
 LETTER: Final = math.log(0.06)
 """And of each of its letters, and of its end; 0.06 is about the chance of a letter of English."""
 WORD: Final = 2.0
@@ -53,7 +53,7 @@ class Context(NamedTuple):
 
 
 class WordModel:
-    """Words and pairs of words of one language. Shared by all sessions; asked by several threads at once."""
+    """Words and pairs of words of one language. Shared by all sessions, of which it keeps nothing."""
 
     def __init__(
         self,
@@ -164,5 +164,4 @@ class WordModel:
 
 def _text(piece: str) -> str:
     """What a piece writes, in lower case; marks such as `<unk>` write nothing."""
-    mark = piece.startswith("<") and piece.endswith(">") and len(piece) > 1
-    return "" if mark else piece.replace(SPACE, " ").lower()
+    return "" if is_mark(piece) else piece.replace(SPACE, " ").lower()

@@ -80,6 +80,14 @@ def search(say: Say, size: int = 4, temperature: float = 1.0, words: WordModel |
     )
 
 
+def thorough(say: Say, frames: F32, words: WordModel | None = None) -> tuple[int, ...]:
+    """What is found where nothing is given up."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(beam, "HOPELESS", math.inf)
+        tokens, _ = search(say, size=1000, words=words)(frames, START, len(frames))
+    return tuple(ids(tokens))
+
+
 def chances(say: Say, frames: F32) -> dict[tuple[int, ...], float]:
     """The chance of each sequence of tokens, over all ways through the frames."""
     found: dict[tuple[int, ...], float] = defaultdict(float)
@@ -106,25 +114,19 @@ def chances(say: Say, frames: F32) -> dict[tuple[int, ...], float]:
 @given(st.integers(0, 500), st.integers(1, 3))
 def test_followed_to_the_end_the_likeliest_of_all_readings_is_found(seed: int, length: int) -> None:
     say, frames = random(seed, 1.5, durations=2), noise(seed, length)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(beam, "HOPELESS", math.inf)
-        tokens, _ = search(say, size=1000)(frames, START, length)
     found = chances(say, frames)
     assert sum(found.values()) == pytest.approx(1, rel=1e-4)
-    assert found[tuple(token.id for token in tokens)] == pytest.approx(max(found.values()), rel=1e-4)
+    assert found[thorough(say, frames)] == pytest.approx(max(found.values()), rel=1e-4)
 
 
 @settings(deadline=None)
 @given(st.integers(0, 500), st.integers(1, 3))
 def test_what_is_found_is_the_likeliest_by_what_is_heard_and_by_its_words(seed: int, length: int) -> None:
     say, frames = random(seed, 1.5, durations=2), noise(seed, length)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(beam, "HOPELESS", math.inf)
-        tokens, _ = search(say, size=1000, words=WORDS)(frames, START, length)
     found = {
         said: chance * math.exp(WORD_WEIGHT * weighed(said)) for said, chance in chances(say, frames).items()
     }
-    assert found[tuple(ids(tokens))] == pytest.approx(max(found.values()), rel=1e-4)
+    assert found[thorough(say, frames, WORDS)] == pytest.approx(max(found.values()), rel=1e-4)
 
 
 def weighed(said: Sequence[int]) -> float:
