@@ -157,6 +157,11 @@ class Commands:
             if text and len(text.split()) <= MAX_WORDS and not ODD.search(text):
                 return self._dress(text)
 
+    def name(self) -> str:
+        """What somebody calls a room, a device, a list or a song, and no more."""
+        rows = [row for table in ("name", "area", "wild") for row in self._slots[table].values()]
+        return self._rng.choice(self._rng.choice(rows))
+
     def _own(self) -> str:
         group = self._rng.choices(self._groups, [row["weight"] for row in self._groups])[0]
         return self._say(self._parse(self._rng.choice(group["phrases"])), {})

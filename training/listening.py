@@ -63,11 +63,15 @@ class Batch(NamedTuple):
 class Corpus:
     """The clips of a folder, all in one row of samples; shards that appear later are found by `rescan`.
 
+    `kokoro` is that tool's share of them, 0 to 1: less where there are few hours of it.
+
     Raises:
         FileNotFoundError: the folder has no shard.
     """
 
-    def __init__(self, folder: Path, device: str) -> None:
+    def __init__(self, folder: Path, device: str, kokoro: float = SHARES["kokoro"]) -> None:
+        others = (1.0 - kokoro) / (1.0 - SHARES["kokoro"])
+        self._wanted = {tool: share * others for tool, share in SHARES.items()} | {"kokoro": kokoro}
         self._folder, self._tokenizer, self._device = folder, Tokenizer(), device
         self._seen: set[Path] = set()
         self.speech = torch.zeros(0, dtype=torch.int16, device=device)
@@ -98,7 +102,7 @@ class Corpus:
                 at += len(clip.speech)
         self.speech, self.spans = torch.cat(sounds), np.concatenate(spans)
         self._tools = [tool for tool in SHARES if tool in self._clips]
-        shares = np.array([SHARES[tool] for tool in self._tools])
+        shares = np.array([self._wanted[tool] for tool in self._tools])
         self._shares = shares / shares.sum()
 
     def draw(self, rng: np.random.Generator, count: int) -> npt.NDArray[np.int64]:

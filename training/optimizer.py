@@ -18,8 +18,8 @@ BETAS, EPSILON, DECAY = (0.9, 0.98), 1e-8, 1e-3
 MOMENTUM = 0.95
 CLIP_NORM = 2.0
 AVERAGED_STEPS = 2000
-"""The weights that are exported are a running mean over about so many steps: a few batches of a minute tell
-little of where to go, and what one step loses another has."""
+"""The weights that are exported are a running mean over about so many steps, if nothing else is asked for: a
+few batches of a minute tell little of where to go, and what one step loses another has."""
 MATRIX = re.compile(r"nemo\.encoder\.layers\..*(linear.*|pointwise_conv\d)\.weight")
 TURNS = ((3.4445, -4.7750, 2.0315),) * 5
 """Of the Newton-Schulz iteration: a, b, c of aX + bXX'X + c(XX')^2 X; Jordan et al. (2024)."""
@@ -45,7 +45,8 @@ class Optimizer:
     Flat, since hundreds of small tensors cost more than their sums; the matrices first, shape by shape.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, averaged: int = AVERAGED_STEPS) -> None:
+        self._averaged = averaged
         stacked: dict[tuple[int, int], list[nn.Parameter]] = {}
         others = []
         for name, row in model.named_parameters():
@@ -84,7 +85,7 @@ class Optimizer:
         self.weights.mul_(1 - rate * DECAY)
         self._muon(rate)
         self._adam(rate)
-        self.average.lerp_(self.weights, max(1 / AVERAGED_STEPS, 1 / self.steps))
+        self.average.lerp_(self.weights, max(1 / self._averaged, 1 / self.steps))
         self.slope.zero_()
         return norm
 

@@ -22,6 +22,8 @@ COMMANDS = 0.3
 """Share of commands among the sentences."""
 MIXED = 0.2
 """Share of the rest with words of elsewhere: less than is heard, since here it matters what follows what."""
+SNIPPETS = 0.1
+"""Share of all of them that are but a word or two."""
 SENTENCES = {"cpu": 32, "cuda": 500}
 
 
@@ -36,7 +38,8 @@ class Page(NamedTuple):
 
 def pages(rng: random.Random, novels: Path, device: str) -> Iterator[Page]:
     """Batches without end; `novels` as `read_prose` takes them."""
-    texts, tokenizer = sentences(rng, novels, COMMANDS, mixed=MIXED), Tokenizer()
+    texts = sentences(rng, novels, COMMANDS, mixed=MIXED, snippets=SNIPPETS)
+    tokenizer = Tokenizer()
     while True:
         yield page([tokenizer.encode(next(texts)) for _ in range(SENTENCES[device])], device)
 

@@ -15,7 +15,7 @@ import soxr
 
 from training.corpus import RATE, SHARD_CLIPS, Clip, write_shard
 from training.synthesizers import FAST, Synthesizer, kokoro
-from training.texts import FRAGMENTS, MIXED, sentences
+from training.texts import FRAGMENTS, MIXED, SNIPPETS, sentences
 
 COMMANDS = 0.5
 """Share of sentences that are commands, where none is asked for; the rest is general English."""
@@ -47,6 +47,9 @@ def main() -> None:
     parser.add_argument(
         "--mixed", type=float, default=MIXED, help="share of the rest that has words of elsewhere, 0 to 1"
     )
+    parser.add_argument(
+        "--snippets", type=float, default=SNIPPETS, help="share of all that is a word or two, 0 to 1"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kokoro-voices", type=Path, help="the folder `voices` of the npm package kokoro-js")
     parser.add_argument(
@@ -58,7 +61,14 @@ def main() -> None:
     speak = kokoro(asked.kokoro_voices) if asked.tool == "kokoro" else FAST[asked.tool]()
     asked.out.mkdir(parents=True, exist_ok=True)
     rng = random.Random(f"{asked.tool} {asked.seed}")
-    texts = sentences(rng, asked.novels, asked.commands, asked.fragments, asked.mixed)
+    texts = sentences(
+        rng,
+        asked.novels,
+        asked.commands,
+        fragments=asked.fragments,
+        mixed=asked.mixed,
+        snippets=asked.snippets,
+    )
     endless = clips(asked.tool, speak, texts, rng)
     shard, hours, started = 0, 0.0, time.monotonic()
     while hours < asked.hours:

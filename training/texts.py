@@ -6,24 +6,39 @@ from pathlib import Path
 
 from training.commands import Commands
 from training.prose import Vocabulary, draw_reading, read_prose
+from training.snippets import Snippets
 from training.tokenizer import Tokenizer
 
 FRAGMENTS = 0.08
 """Share of general English that lacks its beginning: not everything that is heard starts with a sentence."""
 MIXED = 0.5
 """Share of general English with words that do not belong there, so that all of them are heard."""
+SNIPPETS = 0.2
+"""Share of all that is but a word or two (snippets.py)."""
 FEWEST_WORDS = 3
 """A sentence keeps at least so many, and loses at least one."""
 
 
 def sentences(
-    rng: random.Random, novels: Path, share: float, fragments: float = FRAGMENTS, mixed: float = MIXED
+    rng: random.Random,
+    novels: Path,
+    share: float,
+    *,
+    fragments: float = FRAGMENTS,
+    mixed: float = MIXED,
+    snippets: float = SNIPPETS,
 ) -> Iterator[str]:
-    """Commands (so many of all) and prose without end; what the vocabulary cannot write is left out."""
+    """Snippets (so many of all), commands (so many of the rest) and prose without end.
+
+    What the vocabulary cannot write is left out.
+    """
     commands, prose, tokenizer = Commands(rng), read_prose(novels), Tokenizer()
     vocabulary = Vocabulary(prose)
+    short = Snippets(prose, vocabulary.words, commands, rng)
     while True:
-        if rng.random() < share:
+        if snippets and rng.random() < snippets:
+            text = short.draw()
+        elif rng.random() < share:
             text = commands.draw()
         else:
             text = _read(prose, rng, fragments)

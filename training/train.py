@@ -24,9 +24,9 @@ import torch.distributed as dist
 from torch import multiprocessing, nn
 
 from training.lattice import all_cells, near
-from training.listening import Batch, Corpus, Listening
+from training.listening import SHARES, Batch, Corpus, Listening
 from training.model import FLOAT, Recognizer, frames_of, load, read_labels, save
-from training.optimizer import Optimizer
+from training.optimizer import AVERAGED_STEPS, Optimizer
 from training.placing import placed
 from training.reading import pages, reading_loss
 from training.tdt_loss import tdt_loss
@@ -110,7 +110,7 @@ def worker(rank: int, asked: argparse.Namespace, corpus: Corpus) -> None:
     model = load(asked.start, read_labels(VOCABULARY), asked.layers).to(asked.device)
     model.train()
     model.freeze(asked.frozen)
-    optimizer = Optimizer(model)
+    optimizer = Optimizer(model, asked.averaged)
     started = time.monotonic() - resumed(model, optimizer, asked.work)
     rng = np.random.default_rng((asked.seed, rank, optimizer.steps))
     torch.manual_seed(int(rng.integers(1 << 31)))
@@ -204,6 +204,15 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=0, help="grow the encoder to so many")
     parser.add_argument("--frozen", type=int, default=0, help="leave the first so many layers as they are")
     parser.add_argument("--peak", type=float, default=PEAK_RATE, help="highest learning rate")
+    parser.add_argument(
+        "--kokoro", type=float, default=SHARES["kokoro"], help="share of clips by Kokoro, 0 to 1"
+    )
+    parser.add_argument(
+        "--averaged",
+        type=int,
+        default=AVERAGED_STEPS,
+        help="the kept weights are a mean over so many steps",
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if CUDA else "cpu")
     parser.add_argument("--seed", type=int, default=0)
@@ -212,7 +221,7 @@ def main() -> None:
         load(
             asked.start, read_labels(VOCABULARY), asked.layers
         )  # by each process again: what is wrong is told once
-        corpus = Corpus(asked.data, asked.device)
+        corpus = Corpus(asked.data, asked.device, asked.kokoro)
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
     asked.work.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ from training.features import (  # noqa: E402
     swayed,
     warped,
 )
-from training.listening import Corpus, Listening  # noqa: E402
+from training.listening import SHARES, Corpus, Listening  # noqa: E402
 from training.pace import Placed, _play_at_once, play  # noqa: E402
 
 TOLERANCE = 2e-3
@@ -70,6 +70,18 @@ def test_strangers_are_never_learnt_from(tmp_path: Path) -> None:
     (tmp_path / "pico-0-0000.npz").unlink()
     with pytest.raises(FileNotFoundError, match="no speech"):
         Corpus(tmp_path, "cpu")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
+def test_as_many_clips_are_by_kokoro_as_are_asked_for(tmp_path: Path, share: float) -> None:
+    for tool in SHARES:
+        write_shard(tmp_path / f"{tool}-0-0000.npz", [Clip("Stop.", f"{tool}:a", buzz(1.0, 0))] * 4)
+    drawn = Corpus(tmp_path, "cpu", share).draw(np.random.default_rng(0), 4000)
+    # Shards are read in the order of their names: four clips each.
+    tools = dict(zip(sorted(SHARES), np.bincount(drawn // 4, minlength=len(SHARES)) / 4000, strict=True))
+    assert tools["kokoro"] == pytest.approx(share, abs=0.03)
+    others = (1 - share) / (1 - SHARES["kokoro"])
+    assert tools["hibari"] == pytest.approx(SHARES["hibari"] * others, abs=0.03)
 
 
 def test_the_model_learns_from_the_features_that_the_product_computes() -> None:
