@@ -67,6 +67,7 @@ class Corpus:
 
     Raises:
         FileNotFoundError: the folder has no shard.
+        ValueError: none of its clips shall be heard.
     """
 
     def __init__(self, folder: Path, device: str, kokoro: float = SHARES["kokoro"]) -> None:
@@ -103,6 +104,8 @@ class Corpus:
         self.speech, self.spans = torch.cat(sounds), np.concatenate(spans)
         self._tools = [tool for tool in SHARES if tool in self._clips]
         shares = np.array([self._wanted[tool] for tool in self._tools])
+        if self._tools and not shares.any():
+            raise ValueError(f"the clips in {self._folder} are all of synthesizers whose share is 0")
         self._shares = shares / shares.sum()
 
     def draw(self, rng: np.random.Generator, count: int) -> npt.NDArray[np.int64]:

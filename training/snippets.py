@@ -1,7 +1,7 @@
 """A word or two with nothing around them: an answer, a number, a name, a piece of a sentence.
 
-Of what one person says in three words or fewer (training.prompts) version 13 had nine words of ten wrong, of
-longer sentences a quarter: it had hardly ever heard less than a sentence.
+Of what one person says in one or two words (training.prompts) version 13 had nine words of ten wrong, of six
+and more a quarter: it had hardly ever heard less than a sentence.
 """
 
 import random

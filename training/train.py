@@ -217,6 +217,10 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if CUDA else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
+    if not 0 <= asked.kokoro <= 1:
+        parser.error(f"--kokoro is a share from 0 to 1, not {asked.kokoro}")
+    if asked.averaged < 1:
+        parser.error(f"--averaged is a number of steps from 1 on, not {asked.averaged}")
     try:
         load(
             asked.start, read_labels(VOCABULARY), asked.layers

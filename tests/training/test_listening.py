@@ -84,6 +84,12 @@ def test_as_many_clips_are_by_kokoro_as_are_asked_for(tmp_path: Path, share: flo
     assert tools["hibari"] == pytest.approx(SHARES["hibari"] * others, abs=0.03)
 
 
+def test_where_nothing_shall_be_heard_it_says_so(tmp_path: Path) -> None:
+    write_shard(tmp_path / "kokoro-0-0000.npz", [Clip("Stop.", "kokoro:a", buzz(1.0, 0))])
+    with pytest.raises(ValueError, match="whose share is 0"):
+        Corpus(tmp_path, "cpu", 0.0)
+
+
 def test_the_model_learns_from_the_features_that_the_product_computes() -> None:
     clips = [np.asarray(buzz(1.0 + n, n) / 32768, np.float32) for n in range(3)]
     lengths = np.array([len(clip) - 37 * n for n, clip in enumerate(clips)])
