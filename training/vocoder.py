@@ -1,4 +1,4 @@
-"""A small vocoder for Kokoro: what its generator does, at a thirtieth of the cost.
+"""A small vocoder for Kokoro: what its generator does, at a sixtieth of the cost.
 
 Nine tenths of the time that Kokoro takes go into its generator, which makes sound of what the rest of it
 foretells: 512 numbers and a pitch, 80 times a second. Here pulses at that pitch and noise are coloured by two
