@@ -161,7 +161,10 @@ def main() -> None:
             told = int(seconds / 60)
             print(f"{told} of {asked.speech:.0f} min of speech", flush=True)
     vocoder = Vocoder()
-    teach(vocoder, heard, asked.steps, np.random.default_rng(asked.seed))
+    try:
+        teach(vocoder, heard, asked.steps, np.random.default_rng(asked.seed))
+    except ValueError as error:
+        parser.error(f"{error}; ask for more than --speech {asked.speech:g}")
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     save(vocoder.eval(), asked.out)
 

@@ -31,6 +31,7 @@ BANDS: Final = 80
 WIDTH, BLOCKS, SPAN = 320, 4, 7
 RESOLUTIONS: Final = (256, 512, 1024)
 FAINT: Final = 1e-4
+"""Added to each level, for each sample of a window: what is softer does not count."""
 PEAK: Final = 1e-6
 """Sine of half of the phase, below which it is a pulse's very middle."""
 MIDDLE, REACH = -3.0, 6.0
