@@ -50,23 +50,27 @@ version 11 had 24 % wrong instead of 15.
 
 
 class Kokoro:
-    """The synthesizer, on a GPU or on one thread.
+    """The synthesizer, on a GPU or on a CPU's threads.
 
     `voices` is the folder `voices` of the npm package; `vocoder`, a file that `training.teach_vocoder` wrote,
-    takes the place of the generator, and makes it ten times as fast.
+    takes the place of the generator, and makes it ten times as fast. `gives` are tensors of the graph that
+    `run` is to give instead of sound.
     """
 
-    def __init__(self, voices: Path, vocoder: Path | None = None) -> None:
+    def __init__(
+        self, voices: Path, vocoder: Path | None = None, *, gives: Sequence[str] = (), threads: int = 1
+    ) -> None:
         hibari = importlib.import_module("hibari")
         graph = manner.speeds_apart(network())
         self._vocoder: Any = importlib.import_module("training.vocoder").load(vocoder) if vocoder else None
         self.rate = VOCODER_RATE if vocoder else RATE
         """Hz of what it says."""
-        if vocoder:
-            graph = ending_in(graph, BEFORE_GENERATOR)
+        if gives or vocoder:
+            graph = ending_in(graph, gives or BEFORE_GENERATOR)
         # Only here, since torch takes seconds to import, and the other synthesizers need none of it.
         gpu = importlib.import_module("torch").cuda.is_available()
-        self._run = _on_gpu(graph) if gpu else _on_cpu(graph)
+        self.run = _on_gpu(graph) if gpu else _on_cpu(graph, threads)
+        """What the network makes of feeds."""
         # hibari's phonemizer speaks Kokoro's phoneme alphabet, and its table has Kokoro's phoneme numbers.
         self._ids = hibari.Hibari(threads=1).ids
         grapheme_to_phoneme = importlib.import_module("hibari.g2p").G2P
@@ -81,7 +85,7 @@ class Kokoro:
     ) -> Sound:
         """Say one sentence, with `rng` in a manner drawn from it (manner.py) -> (N,) float32 at its rate."""
         feeds = self.feeds(text, style, british=british, speed=speed, rng=rng)
-        made = self._run(feeds)
+        made = self.run(feeds)
         if self._vocoder is None:
             return np.asarray(made[0], np.float32).ravel()
         pitch, breath = made[1].ravel(), 0.0
@@ -155,10 +159,10 @@ def _on_gpu(graph: bytes) -> Callable[[Feeds], list[Any]]:
     return run
 
 
-def _on_cpu(graph: bytes) -> Callable[[Feeds], list[Any]]:
+def _on_cpu(graph: bytes, threads: int = 1) -> Callable[[Feeds], list[Any]]:
     runtime = importlib.import_module("onnxruntime")
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     session: Any = runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     return lambda feeds: list(session.run(None, feeds))
 

@@ -5,7 +5,6 @@ beside; from these the vocoder learns. The voices that are held out say nothing 
 """
 
 import argparse
-import importlib
 import math
 import os
 import random
@@ -18,20 +17,10 @@ import numpy.typing as npt
 import soxr
 import torch
 
-from training import manner
-from training.kokoro import (
-    BEFORE_GENERATOR,
-    RATE,
-    TIMBRE,
-    VOCODER_RATE,
-    Kokoro,
-    draw_style,
-    ending_in,
-    network,
-)
+from training.kokoro import BEFORE_GENERATOR, RATE, TIMBRE, VOCODER_RATE, Kokoro, draw_style
+from training.memory import keep_memory
 from training.synthesizers import MANNERED
 from training.texts import sentences
-from training.train import keep_memory
 from training.vocoder import FRAME, Floats, Vocoder, difference, pulses, save
 
 COMMANDS = 0.2
@@ -69,15 +58,12 @@ def lesson(features: npt.NDArray[Any], pitch: Floats, timbre: Floats, sound: Flo
 
 def lessons(voices: Path, novels: Path, rng: random.Random) -> Iterator[Lesson]:
     """Sentences without end, by voices drawn as those for the training are."""
-    runtime = importlib.import_module("onnxruntime")
-    graph = ending_in(manner.speeds_apart(network()), (*BEFORE_GENERATOR, "audio"))
-    session = runtime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    kokoro = Kokoro(voices)
+    kokoro = Kokoro(voices, gives=(*BEFORE_GENERATOR, "audio"), threads=os.cpu_count() or 1)
     for text in sentences(rng, novels, COMMANDS):
         _, style, british = draw_style(kokoro.styles, rng)
         drawn = rng if rng.random() < MANNERED else None
         feeds = kokoro.feeds(text, style, british=british, speed=rng.uniform(0.8, 1.3), rng=drawn)
-        features, pitch, sound = session.run(None, feeds)
+        features, pitch, sound = kokoro.run(feeds)
         yield lesson(features[0], pitch.ravel(), feeds["style"][0, :TIMBRE], sound.ravel())
 
 

@@ -7,7 +7,6 @@ stopped goes on where it was last saved.
 """
 
 import argparse
-import ctypes
 import math
 import os
 import random
@@ -25,6 +24,7 @@ from torch import multiprocessing, nn
 
 from training.lattice import all_cells, near
 from training.listening import SHARES, Batch, Corpus, Listening
+from training.memory import keep_memory
 from training.model import FLOAT, Recognizer, frames_of, load, read_labels, save
 from training.optimizer import AVERAGED_STEPS, Optimizer
 from training.placing import placed
@@ -42,7 +42,6 @@ HARDNESS = 0.9
 reached with room to spare, and those without were not."""
 HOPELESS = 50.0
 """A clip with a higher loss a token is left out: it is broken."""
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 SAVE_SECONDS, REPORT_STEPS = 150.0, 50
 DIVERGED = 1.5
 """A run whose loss is so many times what it had reached has lost what it knew, and will not find it again."""
@@ -86,16 +85,6 @@ def learning_rate(progress: float, steps: int, peak: float) -> float:
     fallen = max(0.0, min(progress, 1.0) - LEVEL) / (1.0 - LEVEL)
     cosine = 0.5 * (1 + math.cos(math.pi * fallen))
     return FINAL_RATE + (peak - FINAL_RATE) * cosine * min(1.0, (steps + 1) / WARM_UP_STEPS)
-
-
-def keep_memory() -> None:
-    """Let the C library keep freed memory: a step's large tensors come from the kernel anew otherwise.
-
-    Source: glibc, mallopt(3). A third of a step's time went into page faults.
-    """
-    mallopt = ctypes.CDLL(None).mallopt
-    for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 1 << 30), (M_TOP_PAD, 1 << 28)):
-        mallopt(option, value)
 
 
 def worker(rank: int, asked: argparse.Namespace, corpus: Corpus) -> None:
@@ -143,7 +132,7 @@ def worker(rank: int, asked: argparse.Namespace, corpus: Corpus) -> None:
             history.clear()
             reported = now
             if now - saved > SAVE_SECONDS and not diverged(reached):
-                keep(model, optimizer, now - started, asked.work)
+                keep(model, optimizer, now - started, asked)
                 saved = now
     if dist.is_initialized():
         dist.destroy_process_group()
@@ -152,7 +141,7 @@ def worker(rank: int, asked: argparse.Namespace, corpus: Corpus) -> None:
             f"The loss left what it had reached; what {asked.work} holds is of before. Lower --peak."
         )
     if rank == 0:
-        keep(model, optimizer, given, asked.work)
+        keep(model, optimizer, given, asked)
 
 
 def diverged(reached: Sequence[float]) -> bool:
@@ -170,6 +159,20 @@ def resumed(model: Recognizer, optimizer: Optimizer, folder: Path) -> float:
     return float(state["elapsed"])
 
 
+def same_run(folder: Path, frozen: int) -> None:
+    """Nothing, if a run that goes on in this folder leaves as many layers as they are as it did.
+
+    Raises:
+        ValueError: it doesn't, and what the optimizer has gathered is of other weights.
+    """
+    if (folder / "state.pt").exists():
+        begun = torch.load(folder / "state.pt", weights_only=True, mmap=True).get("frozen", frozen)
+        if begun != frozen:
+            raise ValueError(
+                f"the run in {folder} has --frozen {begun}: go on with that, or take another --work"
+            )
+
+
 def agreed(progress: float) -> float:
     """The first process's progress: all must stop after the same step."""
     if dist.is_initialized():
@@ -179,10 +182,11 @@ def agreed(progress: float) -> float:
     return progress
 
 
-def keep(model: Recognizer, optimizer: Optimizer, elapsed: float, folder: Path) -> None:
+def keep(model: Recognizer, optimizer: Optimizer, elapsed: float, asked: argparse.Namespace) -> None:
     """Save the state to go on from, and the averaged weights; each file appears whole."""
-    unfinished = folder / "unfinished"
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state(), "elapsed": elapsed}, unfinished)
+    folder, unfinished = asked.work, asked.work / "unfinished"
+    state = {"model": model.state_dict(), "optimizer": optimizer.state()}
+    torch.save({**state, "elapsed": elapsed, "frozen": asked.frozen}, unfinished)
     unfinished.rename(folder / "state.pt")
     latest = optimizer.weights.clone()
     optimizer.weights.copy_(optimizer.average)
@@ -225,6 +229,7 @@ def main() -> None:
         load(
             asked.start, read_labels(VOCABULARY), asked.layers
         )  # by each process again: what is wrong is told once
+        same_run(asked.work, asked.frozen)
         corpus = Corpus(asked.data, asked.device, asked.kokoro)
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))

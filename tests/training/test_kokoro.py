@@ -38,7 +38,7 @@ def test_pytorch_says_what_onnxruntime_says(tmp_path: Path) -> None:
     style[:, TIMBRE:] *= 0.5
     said = []
     for run in (_on_cpu(graph), TorchGraph(graph, "cpu")):
-        kokoro._run = run
+        kokoro.run = run
         said.append(kokoro.speak("Turn on the kitchen light.", style, british=False, speed=1.1))
     expected, found = said
     assert abs(len(found) - len(expected)) <= 0.05 * len(expected)

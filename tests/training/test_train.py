@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-for package in ("torch", "numba", "nemo"):
+torch = pytest.importorskip("torch")
+for package in ("numba", "nemo"):
     pytest.importorskip(package)
 
 from training.train import DIVERGED, diverged, learning_rate, main  # noqa: E402  # only where they are installed
@@ -55,3 +56,15 @@ def test_what_is_wrong_is_told_before_the_training_begins(
         main()
     assert told in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_does_not_go_on_with_other_layers_frozen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"frozen": 8}, tmp_path / "state.pt")
+    paths = [f"--{name}={tmp_path}" for name in ("data", "novels", "work")]
+    for frozen, told in ((4, "has --frozen 8: go on with that"), (8, "no speech in")):
+        monkeypatch.setattr("sys.argv", ["train", *paths, "--minutes", "1", "--frozen", str(frozen)])
+        with pytest.raises(SystemExit):
+            main()
+        assert told in capsys.readouterr().err
