@@ -176,8 +176,8 @@ def score(recognizer: Recognizer, clips: Sequence[Heard], starts: int, *, words:
 
 
 def row(title: str, clips: Sequence[Heard], scores: Mapping[str, WordErrors], starts: int) -> str:
-    """Each one's word error rate, and how many words were wrong each time the clips were heard."""
-    count = sum(len(clip.text.split()) for clip in clips)
+    """Words as they are counted (21 is two), each one's error rate, and how many are wrong a hearing."""
+    count = max(total.words for total in scores.values()) // starts
     rates = (
         f"{100 * total.errors / max(total.words, 1):.1f} % ({total.errors / starts:.4g})"
         for total in scores.values()

@@ -52,6 +52,10 @@ def test_the_score_is_the_mean_of_all_hearings(capsys: pytest.CaptureFixture[str
     assert (once, often) == (WordErrors(0, 2), WordErrors(3, 8))
     assert row("a set", clips, {"ours": once}, 1) == "| a set | 1 | 2 | 0.0 % (0) |"
     assert row("a set", clips, {"ours": often}, 4) == "| a set | 1 | 2 | 37.5 % (0.75) |"
+    number = [Heard("b", "21 now.", np.ones(9, np.float32))]
+    assert row("a set", number, {"ours": score(hears, number, 2, words=False)}, 2).startswith(
+        "| a set | 1 | 3 |"
+    )
     assert capsys.readouterr().err.splitlines()[1] == "1/2\ta\tStop now.\tStop."
 
 
