@@ -8,6 +8,7 @@ from training.commands import Commands
 from training.prose import Vocabulary, draw_reading, read_prose
 from training.snippets import Snippets
 from training.tokenizer import Tokenizer
+from training.word_model import web
 
 FRAGMENTS = 0.08
 """Share of general English that lacks its beginning: not everything that is heard starts with a sentence."""
@@ -33,8 +34,8 @@ def sentences(
     What the vocabulary cannot write is left out.
     """
     commands, prose, tokenizer = Commands(rng), read_prose(novels), Tokenizer()
-    vocabulary = Vocabulary(prose)
-    short = Snippets(prose, vocabulary.words, commands, rng)
+    vocabulary = Vocabulary(prose, web().words)
+    short = Snippets(prose, vocabulary, commands, rng)
     while True:
         if snippets and rng.random() < snippets:
             text = short.draw()

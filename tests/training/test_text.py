@@ -78,15 +78,29 @@ def test_some_of_the_prose_has_words_of_elsewhere(monkeypatch: pytest.MonkeyPatc
     read = "Anna saw the owl and the mouse and the hawk at noon."
     others = ["The owl and the cat.", "The cat and the dog.", "A dog at dawn.", "A mouse at noon."]
     monkeypatch.setattr(texts, "read_prose", lambda _: [[read], others])
-    words = prose.Vocabulary([[read], others]).words
+    vocabulary = prose.Vocabulary([[read], others], {})
+    words = vocabulary.words
     # Neither the three that are most common, nor names, nor what is there but once.
     assert words == ["cat", "dog", "mouse", "noon", "owl"]
     rng = random.Random(6)
-    mixed = [prose.Vocabulary([[read], others]).exchanged(read, rng) for _ in range(400)]
+    mixed = [vocabulary.exchanged(read, rng) for _ in range(400)]
     # It stays, comes back, or comes in the place of one of the two others: 0.5 + 0.1 + 0.2 times a sentence.
     assert sum(text.count("mouse") for text in mixed) == pytest.approx(0.8 * 400, abs=40)
     assert all(re.fullmatch(r"Anna saw the \w+ and the \w+ and the hawk at \w+\.", text) for text in mixed)
     assert {text.split()[3] for text in mixed} == set(words)
+
+
+def test_words_that_are_common_in_books_come_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prose, "FAMILIAR", 1)
+    texts = ["The owl and the mouse saw and ate the cat.", "The cat saw the owl ate the mouse."]
+    vocabulary = prose.Vocabulary([texts], {"owl": 1_000_000, "mouse": 1000, "sheep": 1})
+    assert vocabulary.words == ["and", "ate", "cat", "mouse", "owl", "saw"]
+    rng = random.Random(7)
+    counts = Counter(vocabulary.draw(rng) for _ in range(5000))
+    # 63 (1e6 ** 0.3), 7.9 and four times 1, as "sheep": what is in no book is not left out.
+    assert counts["owl"] == pytest.approx(5000 * 63.1 / 75.0, abs=120)
+    assert counts["mouse"] == pytest.approx(5000 * 7.94 / 75.0, abs=90)
+    assert counts["cat"] == pytest.approx(5000 * 1 / 75.0, abs=35)
 
 
 @pytest.mark.parametrize(
@@ -109,15 +123,16 @@ def test_as_many_are_snippets_as_are_asked_for(
     assert sum(text != read for text in drawn(monkeypatch, read, snippets=share)) in short
 
 
-def test_snippets_are_pieces_words_numbers_names_and_answers() -> None:
+def test_snippets_are_pieces_words_numbers_names_and_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prose, "FAMILIAR", 0)
     rng = random.Random(4)
     read = "He sat down, by the fire."
-    snippets = Snippets([[read]], ["owl"], Commands(rng), rng)
+    snippets = Snippets([[read]], prose.Vocabulary([["An owl is an owl."]], {}), Commands(rng), rng)
     counts = Counter(snippets.draw() for _ in range(3000))
     assert all(re.fullmatch(r"[A-Z][A-Za-z0-9' -]*\.", text) for text in counts)
     assert counts["Owl."] == pytest.approx(750, abs=100)
     pieces, numbers = {"Sat down by the.", "By the fire.", "Fire."}, {"Five.", "Third.", "Two thirty."}
-    assert counts.keys() >= pieces | numbers | {"Twelve owl.", "Yes."}
+    assert counts.keys() >= pieces | numbers | {"Twelve owl.", "Ten of owl.", "Yes."}
     assert any(re.fullmatch(r"(Zero|Oh)( (oh|zero|[a-z]+)){1,6}\.", text) for text in counts)
 
 
