@@ -49,8 +49,8 @@ class Vocoder(nn.Module):
         self.colour = nn.Linear(TIMBRE, WIDTH)
         self.blocks = nn.ModuleList(_Block() for _ in range(BLOCKS))
         self.give = nn.Conv1d(WIDTH, 2 * PARTS * BANDS, 1)
-        self.register_buffer("spread", _spread())
-        self.register_buffer("window", torch.hann_window(WINDOW))
+        self.register_buffer("spread", _spread(), persistent=False)
+        self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
 
     def forward(
         self,
@@ -155,8 +155,8 @@ def load(path: Path) -> Vocoder:
 
 
 def save(vocoder: Vocoder, path: Path) -> None:
-    """Write its weights."""
-    save_file({name: value.contiguous() for name, value in vocoder.state_dict().items()}, path)
+    """Write its weights as float16: what it says is for a recognizer, and the repository holds it."""
+    save_file({name: value.half().contiguous() for name, value in vocoder.state_dict().items()}, path)
 
 
 def _spread() -> torch.Tensor:
