@@ -8,6 +8,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from onnxruntime.quantization import quantize_dynamic
 
 from training.model import FLOAT, layout, load, read_labels
@@ -17,7 +18,7 @@ EMBEDDED = HERE.parent / "ears_edge" / "models" / "embedded"
 
 
 def export(checkpoint: Path, vocabulary: Path, target: Path) -> None:
-    """Write encoder, decoder with joint, vocabulary and config.json into `target`."""
+    """Write encoder, decoder with joint, CTC head, vocabulary and config.json into `target`."""
     labels = read_labels(vocabulary)
     model = load(checkpoint, labels)
     model.nemo.eval()
@@ -26,6 +27,8 @@ def export(checkpoint: Path, vocabulary: Path, target: Path) -> None:
         model.nemo.export(str(Path(folder) / "model.onnx"))
         for name in ("encoder-model", "decoder_joint-model"):
             quantize_dynamic(Path(folder) / f"{name}.onnx", target / f"{name}.int8.onnx")
+    weight, bias = (row.detach().numpy().astype(np.float16) for row in (model.ctc.weight, model.ctc.bias))
+    np.savez_compressed(target / "ctc.npz", weight=weight, bias=bias)
     pieces = "".join(f"{piece} {number}\n" for number, piece in enumerate([*labels, "<blk>"]))
     (target / "vocab.txt").write_text(pieces, "utf-8")
     (target / "config.json").write_text(layout(), "utf-8")

@@ -67,7 +67,8 @@ class AcousticModel:
         """Size of the vocabulary with blank, which is its last token."""
         encoder.expect("input", "audio_signal", "tensor(float)", {1: self.n_mels}, rank=3)
         encoder.expect("input", "length", "tensor(int64)", {}, rank=1)
-        size = encoder.size("output", "outputs", 1, rank=3)
+        size = self.frame_size = encoder.size("output", "outputs", 1, rank=3)
+        """D, the size of an encoder frame."""
         encoder.expect("output", "encoded_lengths", "tensor(int64)", {}, rank=1)
         decoder.expect("input", "encoder_outputs", "tensor(float)", {1: size}, rank=3)
         targets = decoder.expect("input", "targets", "tensor(int32)", {}, rank=2)

@@ -8,11 +8,13 @@ arXiv:2304.06795.
 
 import heapq
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 
+from ears_edge.asr.ctc import CtcHead
 from ears_edge.asr.tdt import DecoderState, JointOutput, Token
 from ears_edge.asr.word_model import Context, WordModel
 from ears_edge.errors import InferenceError
@@ -25,6 +27,8 @@ HOPELESS: Final = 5.0
 """Nats by which the likeliest step from a frame may surpass one that is followed; 4 to 10 do as well."""
 STEPS: Final = 2
 """Steps that are followed from a frame, as a multiple of the beam's size; 3 and 5 do as well."""
+JUDGED: Final = 4
+"""Readings that a CTC head chooses from at the end, as a multiple of the beam's size: mostly all of them."""
 
 Joints = Callable[[F32, Sequence[DecoderState]], JointOutput]
 """(D,) float32 frame and B states -> logits (B, V + K) and next states, (layers, B, size) each."""
@@ -81,6 +85,8 @@ class Beam:
         temperature: float = 1.0,
         words: WordModel | None = None,
         word_weight: float = 0.0,
+        ctc: CtcHead | None = None,
+        ctc_weight: float = 0.0,
     ) -> None:
         """Set it up.
 
@@ -94,10 +100,13 @@ class Beam:
                 it holds for less likely. The confidence of a token is that of the model itself.
             words: How likely words are by themselves; None if nothing but what is heard shall count.
             word_weight: What their nats are multiplied by before they are added to a reading's.
+            ctc: What else judges the readings that come to the end; None if nothing does.
+            ctc_weight: What its nats are multiplied by before they are added to a reading's.
         """
         self._joints, self._size, self._temperature = joints, size, np.float32(temperature)
         self._vocabulary, self._blank, self._max_symbols = vocabulary, blank, max_symbols
         self._words, self._word_weight = words, word_weight
+        self._ctc, self._ctc_weight = ctc, ctc_weight
 
     def __call__(self, frames: F32, state: DecoderState, stop: int) -> tuple[list[Token], DecoderState]:
         """Decode encoder frames, from where `state` stands.
@@ -125,7 +134,7 @@ class Beam:
                 _put(arrived, reading)
         if not arrived:
             raise InferenceError("the model's logits are not numbers")
-        best = max(arrived.values(), key=_score)
+        best = self._best(list(arrived.values()), frames[state.skip :])
         tokens = _tokens(best, stop)
         if not tokens:
             return [], begun.state._replace(skip=max(state.skip - stop, 0))
@@ -170,6 +179,18 @@ class Beam:
                     _put(staying, reached)
             readings = list(staying.values())
 
+    def _best(self, readings: Sequence[_Reading], frames: F32) -> _Reading:
+        """The likeliest of the readings of these frames."""
+        if self._ctc is None or len(readings) == 1:
+            return max(readings, key=_score)
+        judged = heapq.nlargest(JUDGED * self._size, readings, key=_score)
+        texts = [[token.id for token in _tokens(reading)] for reading in judged]
+        others = self._ctc.scores(frames, texts)
+        scores = [
+            reading.score + self._ctc_weight * nats for reading, nats in zip(judged, others, strict=True)
+        ]
+        return judged[scores.index(max(scores))]
+
     def _weigh(self, context: Context | None, token: int) -> tuple[float, Context | None]:
         """What the words that a text has so far make of its next token, and where it stands then."""
         if self._words is None:
@@ -210,7 +231,7 @@ def _put(place: Place, reading: _Reading) -> None:
     place[reading.text] = reading
 
 
-def _tokens(reading: _Reading, stop: int) -> list[Token]:
+def _tokens(reading: _Reading, stop: int = sys.maxsize) -> list[Token]:
     """Those before frame `stop`, in order."""
     tokens = []
     link = reading.last

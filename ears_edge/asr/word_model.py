@@ -10,18 +10,16 @@ look-ahead for large vocabulary speech recognition"; Jelinek and Mercer 1980 (pa
 """
 
 import math
-import zipfile
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from ears_edge.asr.tables import Array, tables
 from ears_edge.asr.tokenizer import SPACE, is_mark
-from ears_edge.errors import ModelCorruptError, ModelNotFoundError
 
 UNKNOWN: Final = 1e-3
 """The chance of a word that the list does not have; 1e-4 and 1e-2 do as well (`training.prompts`)."""
@@ -37,9 +35,6 @@ LAST: Final = "\U0010ffff"
 """Before and after every letter, in the order of the words."""
 REMEMBERED: Final = 20_000
 """Answers that are kept; a sentence asks for some hundreds, most of them several times."""
-MAX_FILE_BYTES: Final = 16 * 1024 * 1024
-
-Array = npt.NDArray[Any]
 
 
 class Context(NamedTuple):
@@ -107,20 +102,10 @@ class WordModel:
             ModelNotFoundError: It is missing.
             ModelCorruptError: It can't be read.
         """
-        try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise ModelCorruptError(f"{path}: larger than {MAX_FILE_BYTES} bytes; expected a word list.")
-            # A file of its own, since numpy leaves one open that it opened and can't read.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as tables:
-                words = tables["words"].astype(np.uint8).tobytes().decode("utf-8").split("\n")
-                names = ("chances", "begins", "followers", "shares", "trust")
-                return cls(pieces, words=words, **{name: tables[name] for name in names})
-        except FileNotFoundError as exc:
-            raise ModelNotFoundError(
-                f"{path}: missing. Fetch the model again, or set word_weight in its model.json to 0."
-            ) from exc
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as exc:
-            raise ModelCorruptError(f"{path}: {exc}. Fetch the model again.") from exc
+        with tables(path, "word_weight") as arrays:
+            words = arrays["words"].astype(np.uint8).tobytes().decode("utf-8").split("\n")
+            names = ("chances", "begins", "followers", "shares", "trust")
+            return cls(pieces, words=words, **{name: arrays[name] for name in names})
 
     def after(self, context: Context, token: int) -> tuple[float, Context]:
         """A text goes on with a token -> the nats of what is new in it, and where it stands then.

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from ears_edge.asr.acoustic import AcousticModel
 from ears_edge.asr.beam import Beam
+from ears_edge.asr.ctc import CtcHead
 from ears_edge.asr.providers import ON_CPU, Placement
 from ears_edge.asr.tdt import DecoderState, Token, greedy
 from ears_edge.asr.tokenizer import Tokenizer
@@ -115,16 +116,27 @@ def _search(
 ) -> Callable[[F32, DecoderState, int], tuple[list[Token], DecoderState]]:
     """Frames, the state before them and the frame to stop at -> tokens, and the state there."""
     blank, most = model.vocabulary - 1, folder.config.max_tokens_per_step
-    if folder.info.beam_size > 1:
+    info = folder.info
+    if info.beam_size > 1:
+        head = None
+        if folder.ctc:
+            head = CtcHead.load(
+                folder.ctc,
+                vocabulary=model.vocabulary,
+                size=model.frame_size,
+                temperature=info.temperature,
+            )
         return Beam(
             model.joints,
-            size=folder.info.beam_size,
+            size=info.beam_size,
             vocabulary=model.vocabulary,
             blank=blank,
             max_symbols=most,
-            temperature=folder.info.temperature,
+            temperature=info.temperature,
             words=WordModel.load(folder.words, folder.pieces) if folder.words else None,
-            word_weight=folder.info.word_weight,
+            word_weight=info.word_weight,
+            ctc=head,
+            ctc_weight=info.ctc_weight,
         )
     return lambda frames, state, stop: greedy(
         frames[:stop], state, model.joint, vocabulary=model.vocabulary, blank=blank, max_symbols=most

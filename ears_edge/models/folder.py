@@ -52,6 +52,8 @@ class ModelInfo:
     """What a beam search divides the logits by: the surer of itself a model is, the more."""
     word_weight: Annotated[float, Bounds(ge=0, le=2)] = 0.0
     """How much the likelihood of words themselves counts in a beam search; above 0 it takes `words.npz`."""
+    ctc_weight: Annotated[float, Bounds(ge=0, le=2)] = 0.0
+    """How much a CTC head counts among the readings of a beam search; above 0 it takes `ctc.npz`."""
 
     def language(self, asked: str | None) -> str | None:
         """The model's own code for a language tag such as `en-US`; None if none was asked for.
@@ -97,6 +99,8 @@ class ModelFolder:
     info: ModelInfo
     words: Path | None = None
     """The list of words and pairs of words, if they are to count."""
+    ctc: Path | None = None
+    """The CTC head, if it is to count."""
 
     @classmethod
     def open(cls, path: Path) -> "ModelFolder":
@@ -120,6 +124,7 @@ class ModelFolder:
             config=read_config(path / layout.CONFIG),
             info=info,
             words=path / layout.WORDS if info.beam_size > 1 and info.word_weight else None,
+            ctc=path / layout.CTC if info.beam_size > 1 and info.ctc_weight else None,
         )
 
 

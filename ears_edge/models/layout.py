@@ -11,6 +11,8 @@ CONFIG: Final = "config.json"
 TEXTS: Final = (VOCABULARY, CONFIG)
 WORDS: Final = "words.npz"
 """How likely words are by themselves. The model in the package has it, those of the hub do not."""
+CTC: Final = "ctc.npz"
+"""A CTC head for the encoder's frames. The model in the package has it, those of the hub do not."""
 LARGE: Final = (".onnx", ".data", "_data")
 """Endings of all others."""
 LICENCES: Final = ("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ears_edge.asr import beam
 from ears_edge.asr.beam import Beam, Joints
+from ears_edge.asr.ctc import CtcHead
 from ears_edge.asr.tdt import DecoderState, JointOutput, Token, greedy
 from ears_edge.asr.tokenizer import SPACE
 from ears_edge.asr.word_model import WordModel
@@ -67,7 +68,16 @@ WORDS = WordModel(
 """A begins a word, B goes on with it; "ab" is the likelier one, but less so where a sentence begins."""
 
 
-def search(say: Say, size: int = 4, temperature: float = 1.0, words: WordModel | None = None) -> Beam:
+CTC_WEIGHT = 0.7
+
+
+def search(
+    say: Say,
+    size: int = 4,
+    temperature: float = 1.0,
+    words: WordModel | None = None,
+    ctc: CtcHead | None = None,
+) -> Beam:
     return Beam(
         joints(say),
         size=size,
@@ -77,14 +87,18 @@ def search(say: Say, size: int = 4, temperature: float = 1.0, words: WordModel |
         temperature=temperature,
         words=words,
         word_weight=WORD_WEIGHT,
+        ctc=ctc,
+        ctc_weight=CTC_WEIGHT,
     )
 
 
-def thorough(say: Say, frames: F32, words: WordModel | None = None) -> tuple[int, ...]:
+def thorough(
+    say: Say, frames: F32, words: WordModel | None = None, ctc: CtcHead | None = None
+) -> tuple[int, ...]:
     """What is found where nothing is given up."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(beam, "HOPELESS", math.inf)
-        tokens, _ = search(say, size=1000, words=words)(frames, START, len(frames))
+        tokens, _ = search(say, size=1000, words=words, ctc=ctc)(frames, START, len(frames))
     return tuple(ids(tokens))
 
 
@@ -160,6 +174,34 @@ def test_of_two_that_sound_alike_the_word_that_is_one_is_taken() -> None:
     frames = np.array([[0], [1], [0]], np.float32)
     assert ids(search(say)(frames, START, 3)[0]) == [A, A]
     assert ids(search(say, words=WORDS)(frames, START, 3)[0]) == [A, B, A]
+
+
+@settings(deadline=None)
+@given(st.integers(0, 500), st.integers(1, 3))
+def test_of_the_readings_at_the_end_that_is_told_which_both_heads_find_likeliest(
+    seed: int, length: int
+) -> None:
+    say, frames = random(seed, 1.5, durations=2), noise(seed, length)
+    rng = np.random.default_rng(seed)
+    head = CtcHead(rng.normal(size=(3, 2)), rng.normal(size=3))
+    found = chances(say, frames)
+    others = dict(zip(found, head.scores(frames, list(found)), strict=True))
+    both = {said: chance * math.exp(CTC_WEIGHT * others[said]) for said, chance in found.items()}
+    assert both[thorough(say, frames, ctc=head)] == pytest.approx(max(both.values()), rel=1e-4)
+
+
+def test_a_head_that_is_sure_of_another_reading_has_it_told() -> None:
+    """The transducer hears A a little better than B; the head hears B, also where it has not to be told."""
+
+    def say(frame: F32, _: DecoderState) -> F32:
+        return np.concatenate((shares(0.5, 0.4, 0.1) if frame[0] else shares(0, 0, 1), shares(0, 1)))
+
+    frames = np.array([[0], [1], [0], [1]], np.float32)
+    head = CtcHead(np.array([[0.0], [4.0], [0.0]]), np.array([0.0, 0.0, 2.0]))
+    assert ids(search(say)(frames, START, 4)[0]) == [A, A]
+    assert ids(search(say, ctc=head)(frames, START, 4)[0]) == [B, B]
+    told, state = search(say, ctc=head)(frames, START, 3)
+    assert (ids(told), state.last_token) == ([B], B)
 
 
 @given(st.integers(0, 500), st.integers(0, 12))

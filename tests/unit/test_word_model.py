@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ears_edge.asr import tables as tables_module
 from ears_edge.asr import word_model
 from ears_edge.asr.tokenizer import SPACE, Tokenizer
 from ears_edge.asr.word_model import LETTER, UNKNOWN, WORD, Context, WordModel
@@ -181,7 +182,7 @@ def test_a_fault_names_the_file(
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(word_model, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(tables_module, "MAX_FILE_BYTES", 10)
     with pytest.raises(ModelCorruptError, match="larger than 10 bytes"):
         WordModel.load(save(tmp_path / "words.npz"), PIECES)
 
