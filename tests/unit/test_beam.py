@@ -188,6 +188,10 @@ def test_of_the_readings_at_the_end_that_is_told_which_both_heads_find_likeliest
     others = dict(zip(found, head.scores(frames, list(found)), strict=True))
     both = {said: chance * math.exp(CTC_WEIGHT * others[said]) for said, chance in found.items()}
     assert both[thorough(say, frames, ctc=head)] == pytest.approx(max(both.values()), rel=1e-4)
+    counted = WORD_WEIGHT * (1 + beam.ONCE_MORE)
+    all_three = {said: chance * math.exp(counted * weighed(said)) for said, chance in both.items()}
+    told = thorough(say, frames, WORDS, head)
+    assert all_three[told] == pytest.approx(max(all_three.values()), rel=1e-4)
 
 
 def test_a_head_that_is_sure_of_another_reading_has_it_told() -> None:
