@@ -11,6 +11,7 @@ pytest.importorskip("safetensors")
 pytest.importorskip("soxr")
 pytest.importorskip("hibari")
 
+from training import teach_vocoder  # noqa: E402
 from training.kokoro import (  # noqa: E402  # only where the training's requirements are
     PITCHES,
     TIMBRE,
@@ -95,6 +96,13 @@ def test_what_is_saved_says_the_same(tmp_path: Path) -> None:
     save(vocoder, tmp_path / "vocoder.safetensors")
     again = load(tmp_path / "vocoder.safetensors")
     np.testing.assert_allclose(said(again, 90.0, 90.0), said(vocoder, 90.0, 90.0), atol=1e-2)
+
+
+def test_the_one_in_the_repository_speaks() -> None:
+    sound = said(load(Path(teach_vocoder.__file__).with_name("vocoder.safetensors")), 120.0, 120.0)
+    assert sound.shape == (2 * RATE,)
+    assert np.isfinite(sound).all()
+    assert sound.std() > 0
 
 
 def test_it_learns_what_a_voice_sounds_like() -> None:
