@@ -25,7 +25,7 @@ from torch import multiprocessing, nn
 from training.lattice import all_cells, near
 from training.listening import SHARES, Batch, Corpus, Listening
 from training.memory import keep_memory
-from training.model import FLOAT, Recognizer, frames_of, load, read_labels, save
+from training.model import FLOAT, Recognizer, depth, frames_of, load, read_labels, save
 from training.optimizer import AVERAGED_STEPS, Optimizer
 from training.placing import placed
 from training.reading import pages, reading_loss
@@ -162,18 +162,21 @@ def resumed(model: Recognizer, optimizer: Optimizer, folder: Path) -> float:
     return float(state["elapsed"])
 
 
-def same_run(folder: Path, frozen: int) -> None:
-    """Nothing, if a run that goes on in this folder leaves as many layers as they are as it did.
+def same_run(folder: Path, layers: int, frozen: int) -> None:
+    """Nothing, if a run that goes on in this folder has, and leaves as they are, as many layers as it did.
 
     Raises:
         ValueError: it doesn't, and what the optimizer has gathered is of other weights.
     """
-    if (folder / "state.pt").exists():
-        # What was saved before this was asked does not say; such a run goes on as it can.
-        begun = torch.load(folder / "state.pt", weights_only=True, mmap=True).get("frozen", frozen)
-        if begun != frozen:
+    if not (folder / "state.pt").exists():
+        return
+    state = torch.load(folder / "state.pt", weights_only=True, mmap=True)
+    # What was saved before this was asked does not say how many it leaves; such a run goes on as it can.
+    begun = {"layers": depth(state["model"]), "frozen": state.get("frozen", frozen)}
+    for name, now in (("layers", layers), ("frozen", frozen)):
+        if begun[name] != now:
             raise ValueError(
-                f"the run in {folder} has --frozen {begun}: go on with that, or take another --work"
+                f"the run in {folder} has --{name} {begun[name]}: go on with that, or take another --work"
             )
 
 
@@ -230,10 +233,9 @@ def main() -> None:
     if asked.averaged < 1:
         parser.error(f"--averaged is a number of steps from 1 on, not {asked.averaged}")
     try:
-        load(
-            asked.start, read_labels(VOCABULARY), asked.layers
-        )  # by each process again: what is wrong is told once
-        same_run(asked.work, asked.frozen)
+        # By each process again: what is wrong is told once.
+        model = load(asked.start, read_labels(VOCABULARY), asked.layers)
+        same_run(asked.work, depth(model.state_dict()), asked.frozen)
         corpus = Corpus(asked.data, asked.device, asked.kokoro)
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))

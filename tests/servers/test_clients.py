@@ -349,20 +349,19 @@ async def test_a_server_that_stays_silent_is_not_waited_for_without_end() -> Non
 
 async def test_silence_counts_from_the_last_message_on() -> None:
     exchange = Exchange("it", answer_timeout_s=3_600)
-    deadlines: list[float | None] = []
+    deadlines: list[float] = []
 
     async def receive() -> str:
-        for _ in range(2):
-            await asyncio.sleep(0.001)
+        for _ in range(20):  # the first few turns of the loop pass before all is sent
+            await asyncio.sleep(0)
             exchange.heard_from()
-            deadlines.append(exchange._limit and exchange._limit.when())
+            if exchange._limit is not None:
+                deadlines.append(exchange._limit.when() or 0.0)
         return "text"
 
     assert await exchange.run(nothing(), receive()) == "text"
-    first, second = deadlines
-    assert first is not None
-    assert second is not None
-    assert second > first
+    assert len(deadlines) > 2
+    assert deadlines == sorted(set(deadlines))
 
 
 async def test_what_goes_wrong_while_reading_the_audio_is_told() -> None:

@@ -9,7 +9,8 @@ torch = pytest.importorskip("torch")
 for package in ("numba", "nemo"):
     pytest.importorskip(package)
 
-from training.train import DIVERGED, diverged, learning_rate, main  # noqa: E402  # only where they are installed
+from training.model import FLOAT, load, read_labels  # noqa: E402  # only where they are installed
+from training.train import DIVERGED, HERE, VOCABULARY, diverged, learning_rate, main  # noqa: E402  # the same
 
 
 @pytest.mark.parametrize(
@@ -58,13 +59,25 @@ def test_what_is_wrong_is_told_before_the_training_begins(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_does_not_go_on_with_other_layers_frozen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["--frozen", "4"], "has --frozen 8: go on with that"),
+        (["--frozen", "8", "--layers", "17"], "has --layers 16: go on with that"),
+        (["--frozen", "8"], "no speech in"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_layers(
+    asked: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    torch.save({"frozen": 8}, tmp_path / "state.pt")
+    model = load(HERE / FLOAT, read_labels(VOCABULARY))
+    torch.save({"model": model.state_dict(), "frozen": 8}, tmp_path / "state.pt")
     paths = [f"--{name}={tmp_path}" for name in ("data", "novels", "work")]
-    for frozen, told in ((4, "has --frozen 8: go on with that"), (8, "no speech in")):
-        monkeypatch.setattr("sys.argv", ["train", *paths, "--minutes", "1", "--frozen", str(frozen)])
-        with pytest.raises(SystemExit):
-            main()
-        assert told in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["train", *paths, "--minutes", "1", *asked])
+    with pytest.raises(SystemExit):
+        main()
+    assert told in capsys.readouterr().err
