@@ -70,8 +70,11 @@ def test_frames_count_from_the_start_of_the_utterance(recognizer: TdtRecognizer,
 
 
 def test_the_level_of_the_audio_makes_no_difference(recognizer: TdtRecognizer, columns: F32) -> None:
-    louder = columns + np.float32(2)
-    assert said(recognizer.decode(work(louder, 0, 1000))) == said(recognizer.decode(work(columns, 0, 1000)))
+    loud = said(recognizer.decode(work(columns + np.float32(2), 0, 1000)))
+    soft = said(recognizer.decode(work(columns, 0, 1000)))
+    assert [token for token, _ in loud] == [token for token, _ in soft]
+    # The sums round otherwise, and of two places that are as likely the other may win.
+    assert all(abs(one - other) <= 1 for (_, one), (_, other) in zip(loud, soft, strict=True))
 
 
 @pytest.mark.parametrize("length", [0, 1])
