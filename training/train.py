@@ -95,7 +95,7 @@ def worker(rank: int, asked: argparse.Namespace, corpus: Corpus) -> None:
         keep_memory()
         torch.set_num_threads(1)
         # The slopes of cells that are as good as impossible are denormal numbers. A CPU multiplies them so
-        # slowly that two products of the joint network took half of a step.
+        # slowly that two products of the joint network took two fifths of a step.
         torch.set_flush_denormal(True)
         meeting = f"file://{asked.work / 'meeting'}"
         dist.init_process_group("gloo", meeting, timedelta(hours=6), asked.processes, rank)
