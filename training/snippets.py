@@ -27,7 +27,7 @@ ANSWERS = (
     "Sunday", "January", "February", "March", "April", "May", "June", "July", "August", "September",
     "October", "November", "December",
 )  # fmt: skip
-KINDS = {"piece": 0.35, "word": 0.25, "number": 0.15, "counted": 0.1, "name": 0.08, "answer": 0.07}
+KINDS = {"piece": 0.33, "word": 0.22, "number": 0.15, "counted": 0.1, "name": 0.08, "answer": 0.12}
 """How often it is a piece of a sentence, any word, a number, a number of something, what something is called
 at home, an answer."""
 OF = 0.5

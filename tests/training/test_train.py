@@ -33,6 +33,7 @@ def test_the_rate_rises_by_steps_and_is_at_its_end_when_the_time_is_up() -> None
     assert learning_rate(0.0, 500, 1e-3) == pytest.approx(1e-3)
     assert learning_rate(0.6, 500, 1e-3) == pytest.approx(1e-3)
     assert 1e-4 < learning_rate(0.9, 500, 1e-3) < learning_rate(0.8, 500, 1e-3) < 0.9e-3
+    assert learning_rate(0.5, 500, 1e-3, 0.0) == pytest.approx(1e-3 / 2, rel=0.02)
     assert learning_rate(1.0, 500, 1e-3) == learning_rate(1.7, 500, 1e-3) == pytest.approx(1e-5)
 
 
@@ -41,6 +42,8 @@ def test_the_rate_rises_by_steps_and_is_at_its_end_when_the_time_is_up() -> None
     [
         (["--layers", "2"], "an encoder of 16 layers can't shrink to 2"),
         (["--start", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["--level", "1"], "--level is a share from 0 to below 1, not 1.0"),
+        (["--batches", "0"], "--batches is a number from 1 on, not 0"),
         ([], "no speech in"),
     ],
 )
