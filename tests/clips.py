@@ -12,6 +12,7 @@ import soundfile
 
 from ears_edge.audio.converter import Converter
 from ears_edge.audio.pcm import PcmFormat
+from ears_edge.audio.resample import Resampler
 from ears_edge.units import F32
 
 Kind = Literal["command", "reading", "nonspeech"]
@@ -51,10 +52,21 @@ class Clip:
         """The samples as 16-bit little-endian bytes."""
         return self.samples().astype("<i2").tobytes()
 
-    def heard(self) -> F32:
-        """(N,) float32 at 16 kHz, as the engine hears the clip."""
+    def at(self, rate: int) -> npt.NDArray[np.int16]:
+        """(N,) int16, mono, brought to another rate, Hz."""
+        samples = self.samples()
+        if rate == self.rate:
+            return samples
+        resampler = Resampler(self.rate, rate)
+        floats = samples.astype(np.float32) / np.float32(32768)
+        resampled = np.concatenate((resampler.feed(floats), resampler.flush()))
+        return np.clip(np.rint(resampled * 32768), -32768, 32767).astype(np.int16)
+
+    def heard(self, rate: int | None = None) -> F32:
+        """(N,) float32 at 16 kHz, as the engine hears the clip when it comes at that rate, or at its own."""
+        rate = rate or self.rate
         converter = Converter()
-        samples = converter.feed(self.pcm(), PcmFormat(self.rate, 2, 1))
+        samples = converter.feed(self.at(rate).astype("<i2").tobytes(), PcmFormat(rate, 2, 1))
         return np.concatenate((samples, converter.flush()))
 
 

@@ -7,6 +7,7 @@ on x86-64); elsewhere Silero, which costs eight times as much but comes in wheel
 import sys
 import weakref
 from collections import deque
+from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
@@ -30,7 +31,17 @@ FAINT: Final = 2.0**-13
 REST_AFTER: Final = samples(0.64)
 """After as much that is faint the detector is not asked until it is loud again: by then it has come to rest,
 and a muted microphone costs next to nothing."""
-
+SHORT: Final = samples(5.0)
+"""Audio no longer than this in which the detector found nothing is judged by its loudness once it is over.
+Detectors need some tenths of a second of speech, and know nothing of the room at first: of 600 clips of one
+word pymicro-vad found no speech in 28 % behind 0.15 s of digital silence, in 12 % from their very start, in
+5 % with noise 20 dB below."""
+CONTRAST: Final = 4.0
+"""Loudest against quiet blocks, by their peaks, from which on it may have been a word; steady noise has 2."""
+QUIET_SHARE: Final = 0.1
+"""Of the blocks, the quiet ones."""
+AUDIBLE: Final = 1 / 16
+"""Of the loudest peak: where a word that only loudness tells begins and ends."""
 
 _IDLE: "Final[deque[MicroVad]]" = deque()
 """Detectors whose streams are over. pymicro-vad never frees one, 11 KB each, so they are used again."""
@@ -117,6 +128,8 @@ class VoiceActivity:
         self._speaking = False
         self._quiet_since = 0
         self._silences: deque[Span] = deque(maxlen=MAX_RUNS)
+        self._peaks: list[float] = []
+        """Of the blocks of the first SHORT, for as long as the detector tells of nothing."""
         self.last_told = -1
         """One past the last sample at which the detector told of speech; -1 before any."""
         self._pause_told = True
@@ -128,7 +141,10 @@ class VoiceActivity:
         blocks = blocks.reshape(-1, self._detector.block)
         self._pending = data[blocks.size :].copy()
         pauses: list[Samples] = []
-        for block, peak in zip(blocks, np.abs(blocks).max(axis=1), strict=True):
+        peaks = np.abs(blocks).max(axis=1)
+        if self.last_told < 0:
+            self._peaks += peaks[: max(0, SHORT // self._detector.block - len(self._peaks))].tolist()
+        for block, peak in zip(blocks, peaks, strict=True):
             self._faint = self._faint + len(block) if peak < FAINT else 0
             resting = self._faint > REST_AFTER
             self._step(0.0 if resting else self._detector.probability(block), len(block))
@@ -138,8 +154,18 @@ class VoiceActivity:
         return pauses
 
     def finish(self) -> None:
-        """No more audio comes: hear out what the detector has still to tell."""
+        """No more audio comes: hear out what the detector has still to tell.
+
+        Of short audio in which it found nothing, what stands out by its loudness counts as speech, so that a
+        word is not lost; the model says whether it was one.
+        """
+        heard, self._peaks = self._peaks, []
+        short = self._position <= SHORT
         self.feed(np.zeros(self._detector.lag + self._detector.block, np.float32))
+        if self.last_told < 0 and short and (word := _standing_out(heard)) is not None:
+            first, last = (at * self._detector.block for at in word)
+            self._silences.append(Span(Samples(0), Samples(first)))
+            self._quiet_since = last
 
     def speech(self, begin: int, end: int) -> Span | None:
         """From the first to the last speech in [begin, end), as far as is known; None if there is none.
@@ -173,3 +199,13 @@ class VoiceActivity:
             self._speaking, self.last_told, self._pause_told = True, self._position, False
         elif self._speaking:
             self._speaking, self._quiet_since = False, start
+
+
+def _standing_out(peaks: Sequence[float]) -> tuple[int, int] | None:
+    """Peaks of blocks -> from the first to behind the last of the loud ones; None if none stands out."""
+    loudest = max(peaks, default=0.0)
+    quiet = np.quantile(peaks, QUIET_SHARE) if peaks else 0.0
+    if loudest < FAINT or loudest < CONTRAST * quiet:
+        return None
+    loud = np.flatnonzero(np.array(peaks) >= max(AUDIBLE * loudest, 2 * quiet))
+    return int(loud[0]), int(loud[-1]) + 1

@@ -12,13 +12,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 
 from ears_edge import clients
 from ears_edge.audio.files import open_audio
-from ears_edge.audio.resample import Resampler
 from ears_edge.clients.exchange import Pace, fast, real_time
 from ears_edge.uri import server_address
 from ears_edge.wer import WordErrors, compare
@@ -56,14 +54,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def at_24_khz(clip: Clip, folder: Path) -> Path:
-    samples = clip.samples()
-    if clip.rate != RATE:
-        resampler = Resampler(clip.rate, RATE)
-        floats = samples.astype(np.float32) / np.float32(32768)
-        resampled = np.concatenate((resampler.feed(floats), resampler.flush()))
-        samples = np.clip(np.rint(resampled * 32768), -32768, 32767).astype(np.int16)
     path = folder / f"{clip.name}.wav"
-    soundfile.write(path, samples, RATE, subtype="PCM_16")
+    soundfile.write(path, clip.at(RATE), RATE, subtype="PCM_16")
     return path
 
 
