@@ -45,7 +45,7 @@ HOPELESS = 50.0
 """A clip with a higher loss a token is left out: it is broken."""
 BATCHES = {"cpu": 2, "cuda": 1}
 """How many a process hears before each step. Processes wait for one another before a step, and a step costs a
-CPU as much as a third of a batch: with two of them two cores train a sixth faster."""
+CPU as much as a sixth of a batch: with two batches two cores hear a seventh more in the same time."""
 SAVE_SECONDS, REPORT_STEPS = 150.0, 50
 DIVERGED = 1.5
 """A run whose loss is so many times what it had reached has lost what it knew, and will not find it again."""
