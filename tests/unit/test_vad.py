@@ -42,8 +42,10 @@ def over(audio: F32, detector: SpeechDetector) -> VoiceActivity:
     return voice
 
 
-@pytest.mark.parametrize("rate", [None, 24_000, 48_000])
-@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize(
+    ("detector", "rate"),
+    [(MicroDetector, None), (SileroDetector, None), (MicroDetector, 24_000), (MicroDetector, 48_000)],
+)
 def test_speech_is_heard_in_every_clip(detector: type[SpeechDetector], rate: int | None) -> None:
     spoken = [clip for clip in clips() if clip.kind != "nonspeech"]
     voices = {clip.name: over(clip.heard(rate), detector()) for clip in spoken}
