@@ -53,13 +53,16 @@ def main() -> None:
     parser.add_argument("--held-out", type=Path, help="folder of shards by `training.held_out`: a larger set")
     parser.add_argument("--new", type=Path, help="shards by `training.synthesize` to choose by")
     parser.add_argument("--references", action="store_true", help="also run the recognizers of others")
+    parser.add_argument(
+        "--optimized", action="store_true", help="rewrite our encoder for this machine, as the daemon does"
+    )
     parser.add_argument("--words", action="store_true", help="print what was said and heard, clip by clip")
     parser.add_argument(
         "--starts", type=int, default=1, metavar="N", choices=range(1, STARTS + 1),
         help=f"hear each clip 1 to {STARTS} times, each 3 ms later and softer: the mean of all",
     )  # fmt: skip
     asked = parser.parse_args()
-    recognizers: dict[str, Recognizer] = {"ours": Ours(asked.model)}
+    recognizers: dict[str, Recognizer] = {"ours": Ours(asked.model, optimized=asked.optimized)}
     if asked.references:
         recognizers |= dict(_installed())
     sets = test_sets(asked.speech, asked.held_out)

@@ -1,6 +1,7 @@
 """What is compared: our model as the product decodes it, and the small recognizers of others."""
 
 import importlib
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,8 +9,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from ears_edge.dsp.features import LogMel
+from ears_edge.engine.optimize import optimize
 from ears_edge.engine.recognizer import TdtRecognizer, Work
+from ears_edge.models.folder import ModelFolder
 from ears_edge.units import F32
+
+LONGEST_S = 40.0
+"""The longest clip that a rewritten encoder takes here."""
 
 
 class Recognizer(Protocol):
@@ -22,8 +28,22 @@ class Recognizer(Protocol):
 class Ours:
     """A model in the onnx-asr layout, decoded by the product, one window a clip, on one core."""
 
-    def __init__(self, folder: Path) -> None:
-        self._model = TdtRecognizer.load(folder, threads=1)
+    def __init__(self, folder: Path, *, optimized: bool = False) -> None:
+        """Load it; `optimized` has its encoder rewritten for this machine first, as the daemon has.
+
+        Raises:
+            ModelError: It can't be used.
+            ValueError: The rewritten encoder is not as good as its own.
+        """
+        if not optimized:
+            self._model = TdtRecognizer.load(folder, threads=1)
+            return
+        own = ModelFolder.open(folder)
+        with tempfile.TemporaryDirectory() as cache:
+            verdict = optimize(own, Path(cache), window_s=LONGEST_S)
+            if verdict.encoder is None:
+                raise ValueError(f"{folder} can't be optimized: {verdict.fault}")
+            self._model = TdtRecognizer(own, threads=1, rewritten=verdict.encoder)
 
     def __call__(self, sound: F32) -> str:
         """See `Recognizer`."""

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-for package in ("soundfile", "soxr", "scipy"):
+soundfile = pytest.importorskip("soundfile")
+for package in ("soxr", "scipy"):
     pytest.importorskip(package)
 
 from ears_edge.wer import WordErrors  # noqa: E402  # only where the training's requirements are
 from training.corpus import Clip, write_shard  # noqa: E402
-from training.evaluate import Heard, hearings, main, new_sets, row, score  # noqa: E402
+from training.evaluate import EMBEDDED, Heard, hearings, main, new_sets, row, score  # noqa: E402
+from training.recognizers import Ours  # noqa: E402
 
 
 def test_new_clips_make_two_sets_for_each_tool_and_seed_clean_and_in_noise(tmp_path: Path) -> None:
@@ -68,10 +70,18 @@ def test_what_chooses_between_models_is_printed_and_summed_in_one_run(
         write_shard(tmp_path / f"{tool}-7-0000.npz", [Clip("Stop now.", "tool:voice", speech)])
     own = {"real recorded commands": [Heard("a", "Stop.", np.ones(1600, np.float32))]}
     monkeypatch.setattr("training.evaluate.test_sets", lambda *_: own)
-    monkeypatch.setattr("training.evaluate.Ours", lambda _folder: lambda _sound: "Stop.")
+    monkeypatch.setattr("training.evaluate.Ours", lambda _folder, **_: lambda _sound: "Stop.")
     monkeypatch.setattr("sys.argv", ["evaluate", "--new", str(tmp_path), "--starts", "2"])
     main()
     rows = capsys.readouterr().out.splitlines()
     assert "| real recorded commands | 1 | 1 | 0.0 % (0) |" in rows
     assert "| new clips, kokoro-7, 10 dB noise in a room | 1 | 2 | 50.0 % (1) |" in rows
     assert "| all new clips | 4 | 8 | 50.0 % (4) |" in rows
+
+
+def test_an_optimized_encoder_hears_the_same_as_the_models_own() -> None:
+    clip = Path(__file__).parents[1] / "data" / "kitchen_light_on.flac"
+    sound, _ = soundfile.read(clip, dtype="float32")
+    own, optimized = Ours(EMBEDDED)(sound), Ours(EMBEDDED, optimized=True)(sound)
+    assert own == optimized
+    assert "kitchen" in own
