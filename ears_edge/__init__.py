@@ -10,6 +10,6 @@ __version__ = version("ears-edge")
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 # numpy's OpenBLAS begins a thread for each core, whose threads spin after each product, for longer than the
-# next decode takes and on cores that it needs: half of all CPU time was spent so (docs/TUNING.md, Threads).
-# The products here are too small to be worth a second thread.
+# next decode takes and on cores that it needs: a quarter of all CPU time, on two cores (docs/TUNING.md,
+# Threads). The products here are too small to be worth a second thread.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
