@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--new", type=Path, help="shards by `training.synthesize` to choose by")
     parser.add_argument("--references", action="store_true", help="also run the recognizers of others")
     parser.add_argument(
-        "--optimized", action="store_true", help="rewrite our encoder for this machine, as the daemon does"
+        "--optimized", action="store_true", help="rewrite our encoder first (ears-edge models optimize)"
     )
     parser.add_argument("--words", action="store_true", help="print what was said and heard, clip by clip")
     parser.add_argument(

@@ -29,7 +29,7 @@ class Ours:
     """A model in the onnx-asr layout, decoded by the product, one window a clip, on one core."""
 
     def __init__(self, folder: Path, *, optimized: bool = False) -> None:
-        """Load it; `optimized` has its encoder rewritten for this machine first, as the daemon has.
+        """Load it; `optimized` has its encoder rewritten for this machine first, by `models optimize`.
 
         Raises:
             ModelError: It can't be used.
