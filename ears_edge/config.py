@@ -30,7 +30,8 @@ class ModelConfig:
     while_loading: Literal["embedded", "wait", "refuse"] = "embedded"
     """Who hears speakers until the model is there: the model in the package, nobody yet, or nobody at all."""
     optimize: bool = True
-    """Rewrite the encoder for this machine before the model serves for the first time."""
+    """Rewrite the encoder for this machine before the model serves for the first time; the embedded one
+    serves at once, and is rewritten meanwhile."""
     idle_unload_s: Annotated[float, Bounds(ge=0, le=1_000_000)] = 0.0
     """Free the model's memory when nobody has spoken for this long; 0 means never."""
 

@@ -50,13 +50,13 @@ def survey(config: Config, env: Mapping[str, str] = os.environ) -> Survey:
         if reference is None:
             raise
         return Survey(info=_announced(_of_catalog(reference), config), pull=True)
-    info = _announced(folder.info, config)
-    if name == EMBEDDED:  # small, and fast as it is
-        return Survey(info=info)
     wanted = config.model.optimize and config.model.device in {"auto", CPU.device}
     known = wanted and cached(folder, cache_folder(env), window_s=longest_window_s(config.engine))
     return Survey(
-        info=info, optimize=wanted and known is None, compare=devices.undecided(folder, config, env)
+        info=_announced(folder.info, config),
+        optimize=wanted and known is None,
+        # The embedded model has no float encoder, which other devices want.
+        compare=name != EMBEDDED and devices.undecided(folder, config, env),
     )
 
 

@@ -4,6 +4,8 @@ A wish goes through these phases: fetched from the hub if it is not on this mach
 machine if that was not tried yet (both in a child process), loaded, tested with a known clip, and swapped in.
 If one of them fails, the engine keeps what it has, and the status tells why. What may succeed later without
 anybody's doing, such as a fetch without a network, is tried again.
+
+The embedded model is loaded in a second, so it serves before it is rewritten, and again after.
 """
 
 import asyncio
@@ -138,7 +140,8 @@ class ModelSupply:
         retry_s = FIRST_RETRY_S
         while True:
             try:
-                await self._bring(config)
+                if await self._bring(config):
+                    await self._improve(config)
                 await self._keep(config)
             except EarsEdgeError as exc:
                 later = isinstance(exc, UnavailableError)
@@ -156,8 +159,8 @@ class ModelSupply:
             else:
                 return
 
-    async def _bring(self, config: Config) -> None:
-        """All phases of one wish.
+    async def _bring(self, config: Config) -> bool:
+        """All phases of one wish, and whether the rewrite is still to come.
 
         Raises:
             ModelError: The model can't be used, or what it says is not to be trusted.
@@ -171,7 +174,8 @@ class ModelSupply:
         await self._bridge(config)
         if self._engine.serving is None:
             self._welcome_or_refuse(config)
-        if survey.pull or survey.optimize or survey.compare:
+        later = survey.optimize and config.model.name == EMBEDDED
+        if survey.pull or survey.compare or (survey.optimize and not later):
             order = Order(
                 model=config.model,
                 models=config.models,
@@ -197,6 +201,32 @@ class ModelSupply:
         self._complaint = ("", "")
         self._tell("ready", self_test=verdict.outcome)
         logger.info("model %s serves; self-test: %s", recognizer.info.name, verdict.outcome)
+        await self._blocking(loading.give_back_memory)
+        return later
+
+    async def _improve(self, config: Config) -> None:
+        """Have the encoder of the model that serves rewritten, and let that serve if it hears as well.
+
+        Whatever goes wrong is logged, and the model serves as it is.
+        """
+        reports: list[Report] = []
+        order = Order(model=config.model, models=config.models, engine=config.engine, optimize=True)
+        logger.info("%s serves, and is being optimized for this machine meanwhile", self._wanted)
+        try:
+            await self._prepare(order, reports.append)
+            if notes := [report.note for report in reports if report.note]:
+                logger.info("%s", "; ".join(notes))
+                return
+            recognizer = await self._blocking(self._load, config)
+            verdict = await self._blocking(self._test, recognizer)
+        except EarsEdgeError as exc:
+            logger.info("%s goes on as it is: %s", self._wanted, exc)
+            return
+        if verdict.outcome == "failed":
+            logger.warning("%s goes on as it is; optimized, %s", self._wanted, verdict.fault)
+            return
+        self._take(recognizer)
+        logger.info("%s is optimized for this machine, and serves so", self._wanted)
         await self._blocking(loading.give_back_memory)
 
     async def _bridge(self, config: Config) -> None:

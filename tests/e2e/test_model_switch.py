@@ -120,6 +120,32 @@ def test_the_appliance_answers_while_its_model_is_fetched_and_nobody_loses_a_wor
     assert "Traceback" not in err
 
 
+def test_the_embedded_model_is_optimized_once_while_it_serves(tmp_path: Path) -> None:
+    with Child(tmp_path) as child:
+        uri = child.ready()
+        assert child.process.stderr is not None
+        assert any(
+            "mini-en is optimized for this machine, and serves so" in line for line in child.process.stderr
+        )
+        assert list((tmp_path / ".cache" / "ears-edge" / "optimized").rglob("encoder.onnx"))
+
+        async def speaks() -> None:
+            async with await Client.to(uri["tcp"]) as client:
+                assert await heard(client) == WORDS
+
+        asyncio.run(speaks())
+        child.process.send_signal(signal.SIGTERM)
+        status, _, err = child.ended()
+    assert status == 0, err
+    with Child(tmp_path) as child:
+        child.ready()
+        assert child.process.stderr is not None
+        logged = [next(line for line in child.process.stderr if "mini-en serves" in line)]
+        child.process.send_signal(signal.SIGTERM)
+        logged.extend(child.ended()[2].splitlines())
+    assert not [line for line in logged if "optimized" in line]
+
+
 def test_a_daemon_ends_at_once_while_its_model_is_fetched_and_the_next_one_goes_on(
     tmp_path: Path, rig: Rig, env: Mapping[str, str]
 ) -> None:

@@ -278,6 +278,68 @@ async def test_progress_is_told_while_the_model_is_fetched_and_optimized(
     assert [line for line in logged if "fetched (50%)" in line]
 
 
+async def test_the_embedded_model_serves_before_it_is_optimized_and_again_after(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    world = World()
+    world.optimized.discard(EMBEDDED)
+    async with rig(wish(EMBEDDED, "refuse"), world) as it:
+        await it.ready(EMBEDDED)
+        await eventually(lambda: bool(world.orders))
+        (order,) = world.orders
+        assert (order.pull, order.optimize, order.compare) == (False, True, False)
+        first = it.engine._recognizer
+        begun = it.engine.open(PLAIN)
+        await speak(begun, 0, 3)
+        world.steps.put_nowait(Report(phase="optimizing"))
+        world.steps.put_nowait(None)
+        await eventually(lambda: it.engine._recognizer is not first)
+        assert await text_of(begun) == "w2"
+        assert await heard(it.engine, 4) == "w3"
+        assert world.loaded == [EMBEDDED, EMBEDDED]
+        assert (it.supply.status.phase, it.supply.status.self_test) == ("ready", "passed")
+    assert "embedded is optimized for this machine, and serves so" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (UnavailableError("it is locked."), "embedded goes on as it is: it is locked."),
+        (Report(phase="optimizing", note="not optimized: no room"), "not optimized: no room"),
+        (Report(phase="optimizing"), "embedded goes on as it is; optimized, it heard nothing"),
+    ],
+)
+async def test_an_embedded_model_that_can_not_be_optimized_serves_on_and_the_log_tells_why(
+    step: Report | Exception, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    world = World()
+    world.optimized.discard(EMBEDDED)
+    async with rig(wish(EMBEDDED), world) as it:
+        await it.ready(EMBEDDED)
+        await eventually(lambda: bool(world.orders))
+        first = it.engine._recognizer
+        world.bad.add(EMBEDDED)
+        world.steps.put_nowait(step)
+        world.steps.put_nowait(None)
+        await eventually(lambda: told in caplog.messages)
+        assert it.engine._recognizer is first
+        assert it.supply.status.well
+        assert await heard(it.engine, 3) == "w2"
+
+
+async def test_a_wish_ends_the_optimizing_of_the_embedded_model() -> None:
+    world = World()
+    world.optimized.discard(EMBEDDED)
+    async with rig(wish(EMBEDDED), world) as it:
+        await it.ready(EMBEDDED)
+        await eventually(lambda: bool(world.orders))
+        it.supply.want(wish("big"))
+        await it.ready("big")
+        assert world.cancelled.is_set()
+
+
 async def test_sessions_that_have_begun_are_heard_to_their_end_by_the_model_they_began_with() -> None:
     async with rig(wish(EMBEDDED)) as it:
         await it.ready(EMBEDDED)

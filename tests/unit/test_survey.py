@@ -34,9 +34,13 @@ def wanted(name: str, tmp_path: Path, **model: bool) -> Config:
     return Config(model=settings, models=ModelsConfig(dir=str(tmp_path / "models")))
 
 
-def test_the_embedded_model_needs_nothing(tmp_path: Path, env: dict[str, str]) -> None:
-    found = loading.survey(wanted(EMBEDDED, tmp_path), env)
-    assert (found.info.name, found.pull, found.optimize) == ("mini-en", False, False)
+def test_the_embedded_model_is_here_and_is_optimized_once(tmp_path: Path, env: dict[str, str]) -> None:
+    config = wanted(EMBEDDED, tmp_path)
+    found = loading.survey(config, env)
+    assert (found.info.name, found.pull, found.optimize, found.compare) == ("mini-en", False, True, False)
+    folder, window_s = ModelFolder.open(resolve(EMBEDDED)), longest_window_s(config.engine)
+    assert optimize(folder, cache_folder(env), window_s=window_s).encoder
+    assert not loading.survey(config, env).optimize
 
 
 def test_a_model_of_the_catalog_that_is_not_here_is_pulled_and_its_languages_are_known(
