@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from ears_edge.errors import ModelError
 from ears_edge.units import F32
 from ears_edge.wer import WordErrors, compare
 from training.corpus import RATE, read_shard
@@ -62,7 +63,10 @@ def main() -> None:
         help=f"hear each clip 1 to {STARTS} times, each 3 ms later and softer: the mean of all",
     )  # fmt: skip
     asked = parser.parse_args()
-    recognizers: dict[str, Recognizer] = {"ours": Ours(asked.model, optimized=asked.optimized)}
+    try:
+        recognizers: dict[str, Recognizer] = {"ours": Ours(asked.model, optimized=asked.optimized)}
+    except (ModelError, ValueError) as error:
+        parser.error(str(error))
     if asked.references:
         recognizers |= dict(_installed())
     sets = test_sets(asked.speech, asked.held_out)

@@ -79,6 +79,16 @@ def test_what_chooses_between_models_is_printed_and_summed_in_one_run(
     assert "| all new clips | 4 | 8 | 50.0 % (4) |" in rows
 
 
+@pytest.mark.parametrize("flags", [[], ["--optimized"]])
+def test_a_model_that_can_not_be_used_is_one_line(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["evaluate", "--model", str(tmp_path), *flags])
+    with pytest.raises(SystemExit):
+        main()
+    assert str(tmp_path) in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_an_optimized_encoder_hears_the_same_as_the_models_own() -> None:
     clip = Path(__file__).parents[1] / "data" / "kitchen_light_on.flac"
     sound, _ = soundfile.read(clip, dtype="float32")
