@@ -60,6 +60,12 @@ FLATTENED, ENERGY, CONTRAST, FORMANTS = 0.5, (0.8, 1.35), (0.6, 1.15), slice(3, 
 """Share of clips whose energy moves more or less, and whose spectra show less or more, and which cosines
 along the mel axis tell the sounds. Of people's readings version 11 had 36 % of the words wrong: with 0.7 of
 their energy's moves 33, with 1.25 42; with 1.25 of the contrast 33. For synthesizers all were alike."""
+CRISP, CRISPER, CRISP_COLUMNS = 0.6, (-0.4, 0.8), (5, 31)
+"""Share of clips whose columns stand out more, or less, from the mean of those around them, by how much, and
+how many columns that mean is of. The slope of version 18's loss in people's prompts agrees with that in clips
+that stand out more, and not with that in smeared ones. With a quarter less of it at its input it had 570
+errors in the prompts instead of 577, but 43 in the readings instead of 40, with a quarter more 625 and 38: so
+both are heard."""
 MASKED = 0.45
 """Share of clips with masks: a model that has learnt few of its clips by heart needs few."""
 
@@ -209,6 +215,21 @@ def flattened(columns: torch.Tensor, lengths: Lengths, rng: np.random.Generator)
     cosines = placed(COSINES, columns.device)
     cepstra = (columns @ cosines) * placed(gains, columns.device)[:, None]
     return normalize(cepstra @ cosines.T, lengths)
+
+
+def crisp(columns: torch.Tensor, lengths: Lengths, rng: np.random.Generator) -> torch.Tensor:
+    """Normalized columns -> the same; in some clips each sound is more, or less, unlike what is around it.
+
+    Normalized again.
+    """
+    more = np.where(rng.random(len(columns)) < CRISP, rng.uniform(*CRISPER, len(columns)), 0.0)
+    side = int(rng.integers(*CRISP_COLUMNS)) // 2
+    around = torch.nn.functional.avg_pool1d(
+        columns.transpose(1, 2), 2 * side + 1, 1, side, count_include_pad=False
+    ).transpose(1, 2)
+    return normalize(
+        torch.addcmul(columns, columns - around, _column(more, columns.device)[..., None]), lengths
+    )
 
 
 def masked(columns: torch.Tensor, lengths: Lengths, rng: np.random.Generator) -> torch.Tensor:

@@ -11,14 +11,14 @@ import torch
 
 from training.acoustics import Acoustics
 from training.corpus import RATE, Speech, read_shard
-from training.features import Lengths, blended, flattened, log_mel, masked, normalize, swayed, warped
+from training.features import Lengths, blended, crisp, flattened, log_mel, masked, normalize, swayed, warped
 from training.pace import Placed, play
 from training.placing import placed
 from training.tokenizer import Tokenizer
 
 SHARES = {
-    "kokoro": 0.50, "hibari": 0.33, "rhvoice": 0.05, "flite": 0.04, "pico": 0.06, "festival": 0.01,
-    "espeak": 0.01,
+    "kokoro": 0.50, "hibari": 0.28, "rhvoice": 0.05, "flite": 0.04, "pico": 0.09, "festival": 0.01,
+    "espeak": 0.03,
 }  # fmt: skip
 """How often a clip is of which synthesizer: the natural ones count most, and fast ones more than slow ones,
 so that no clip needs to be heard often.
@@ -27,7 +27,7 @@ Clips of others are left out: they are not to be learnt from.
 """
 SILENT = 0.03
 """Share of clips in which nobody speaks."""
-JOINED = (0.16, 0.05)
+JOINED = (0.1, 0.03)
 """Share of clips with a second sentence after a pause, and of those with a third one, too."""
 BATCH_SECONDS = {"cpu": 64.0, "cuda": 1000.0}
 ROUNDED = RATE // 2
@@ -203,7 +203,8 @@ class Listening:
         heard = self._acoustics.heard(self._said(plans, longest), lengths, silent, self.hardness)
         columns, counts = warped(log_mel(heard, lengths), lengths // STEP, self._rng)
         features = blended(normalize(swayed(columns, self._rng), counts), counts, self._rng)
-        features = masked(flattened(features, counts, self._rng), counts, self._rng)
+        features = crisp(flattened(features, counts, self._rng), counts, self._rng)
+        features = masked(features, counts, self._rng)
         texts = [[token for n in plan.numbers for token in self._corpus.tokens[n]] for plan in plans]
         tokens = np.zeros((len(plans), max(1, *map(len, texts))), np.int64)
         for row, text in zip(tokens, texts, strict=True):

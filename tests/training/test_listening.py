@@ -15,11 +15,13 @@ from training.acoustics import Acoustics  # noqa: E402
 from training.corpus import RATE, Clip, Speech, write_shard  # noqa: E402
 from training.features import (  # noqa: E402
     BRIGHTER,
+    CRISPER,
     LOUDER,
     MELS,
     SWAYS,
     VAGUEST,
     blended,
+    crisp,
     flattened,
     log_mel,
     masked,
@@ -161,6 +163,22 @@ def test_half_of_the_clips_show_more_or_less_of_their_energy_and_of_their_sounds
     assert torch.allclose(contrast[~changed], torch.ones(1), atol=0.02)
     assert 0.35 < float(contrast.min()) < 0.7
     assert 1.0 < float(contrast.max()) < 1.6
+
+
+def test_in_some_clips_sounds_stand_out_more_or_less_from_what_is_around_them() -> None:
+    lengths = np.full(200, 400)
+    at = torch.arange(400.0)[:, None].expand(-1, MELS)
+    fast, slow = (2 * np.pi * at / 4).sin(), (2 * np.pi * at / 400).sin()
+    clips = normalize((fast + slow).expand(200, -1, -1), lengths)
+    other = crisp(clips, lengths, np.random.default_rng(11))
+    assert torch.allclose(other, normalize(other, lengths), atol=1e-3)
+    changed = (other - clips).abs().amax((1, 2)) > 0.02
+    assert 100 < int(changed.sum()) < 140
+    quick, calm = ((other * wave).sum((1, 2)) for wave in (fast, slow))
+    more = quick / calm
+    assert torch.allclose(more[~changed], torch.ones(1), atol=0.03)
+    assert 1 + CRISPER[0] - 0.1 < float(more.min()) < 0.7
+    assert 1.7 < float(more.max()) < 1 + CRISPER[1] + 0.1
 
 
 def test_columns_are_warped_and_masked_within_bounds() -> None:

@@ -40,7 +40,7 @@ def test_the_rate_rises_by_steps_and_is_at_its_end_when_the_time_is_up() -> None
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        (["--layers", "2"], "an encoder of 16 layers can't shrink to 2"),
+        (["--layers", "2"], "an encoder of 20 layers can't shrink to 2"),
         (["--start", "nowhere.safetensors"], "nowhere.safetensors"),
         (["--level", "1"], "--level is a share from 0 to below 1, not 1.0"),
         (["--batches", "0"], "--batches is a number from 1 on, not 0"),
