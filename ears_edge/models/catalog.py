@@ -126,7 +126,7 @@ _ENTRIES: Final = (
         licence_url="",
         author="ears_edge contributors",
         author_url="",
-        download_bytes=13 * _MB,
+        download_bytes=16 * _MB,
         memory_bytes=200 * _MB,
     ),
 )

@@ -22,7 +22,7 @@ def test_the_tokenizer_has_the_pieces_of_the_embedded_vocabulary() -> None:
 def test_the_float_checkpoint_is_of_a_model_of_this_shape() -> None:
     tensors, _ = checkpoint()
     assert tensors["ctc.weight"] == {**tensors["ctc.weight"], "dtype": "F16", "shape": [513, 144]}
-    assert sum("norm_out.weight" in name for name in tensors) == 16
+    assert sum("norm_out.weight" in name for name in tensors) == 20
 
 
 def test_the_ctc_head_of_the_embedded_model_is_the_checkpoints() -> None:

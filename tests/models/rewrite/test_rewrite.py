@@ -22,7 +22,7 @@ def linear() -> onnx.ModelProto:
 def test_every_pattern_of_the_embedded_encoder_is_found(tmp_path: Path) -> None:
     steps = rewrite(EMBEDDED, tmp_path / "encoder.onnx", frames=20)
     graph = onnx.load(tmp_path / "encoder.onnx").graph
-    layers = 16
+    layers = 20
     assert steps.pointwise == 2 + 2 * layers
     assert steps.convolutions == 3 + layers
     assert steps.positions == layers
