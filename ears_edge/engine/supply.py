@@ -211,7 +211,7 @@ class ModelSupply:
         """
         reports: list[Report] = []
         order = Order(model=config.model, models=config.models, engine=config.engine, optimize=True)
-        logger.info("%s serves, and is being optimized for this machine meanwhile", self._wanted)
+        logger.info("%s is being optimized for this machine while it serves", self._wanted)
         try:
             await self._prepare(order, reports.append)
             if notes := [report.note for report in reports if report.note]:
