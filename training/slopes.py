@@ -20,7 +20,7 @@ import torch
 from training import acoustics, features, listening
 from training.corpus import RATE, Clip, read_shard
 from training.features import log_mel, normalize
-from training.listening import Batch, Corpus, Listening
+from training.listening import STEP, Batch, Corpus, Listening
 from training.model import FLOAT, Recognizer, load, read_labels
 from training.tokenizer import Tokenizer
 from training.train import CTC_SHARE, HARDNESS, HERE, VOCABULARY, losses
@@ -132,7 +132,7 @@ def whole(clips: Iterable[Clip]) -> Iterator[Batch]:
         sound = torch.zeros(len(chosen), int(lengths.max()))
         for row, clip in zip(sound, chosen, strict=True):
             row[: len(clip.speech)] = torch.from_numpy(clip.speech.astype(np.float32) / 32768)
-        columns = lengths * 100 // RATE
+        columns = lengths // STEP
         texts = [tokenizer.encode(clip.text) for clip in chosen]
         written = np.array([len(text) for text in texts])
         tokens = np.zeros((len(texts), int(written.max())), np.int64)
