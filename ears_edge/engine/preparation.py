@@ -30,14 +30,19 @@ async def prepare(order: Order, told: Callable[[Report], None]) -> None:
         UnavailableError: It can't be done now; later it may.
         ModelError: The model can't be had.
     """
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        MODULE,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=MAX_LINE_BYTES,
-    )
+    try:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            MODULE,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=MAX_LINE_BYTES,
+        )
+    except OSError as exc:  # a limit of memory or of processes, as containers have them
+        raise UnavailableError(
+            f"the process that prepares {order.name} can't be started: {exc.strerror or exc}"
+        ) from exc
     if child.stdin is None or child.stdout is None:
         raise RuntimeError("asyncio gives pipes where they are asked for")
     last: Report | None = None

@@ -117,3 +117,11 @@ async def test_a_child_that_dies_without_a_word_is_told_as_such(
         monkeypatch.setattr(preparation, "MODULE", f"{name}_child")
         with pytest.raises(UnavailableError, match=said):
             await preparation.prepare(order(rig, pull=True), lambda _: None)
+
+
+async def test_a_child_that_can_not_be_started_is_told_and_may_succeed_later(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nowhere"))
+    with pytest.raises(UnavailableError, match=f"prepares {NAME} can't be started: No such file"):
+        await preparation.prepare(order(rig), lambda _: None)
